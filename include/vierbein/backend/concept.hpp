@@ -1,0 +1,97 @@
+// What a backend must offer, and the few argument types that its operations share.
+//
+// A backend is a cheap handle that is passed to whoever computes. It says what numbers it computes
+// with
+// (`scalar`), where its memory lies (`space`, `memory`) and performs the operations that the tape
+// records. Every operation takes views of its own memory space; none allocates after its first use
+// with a given size. `accumulate` adds to the destination instead of assigning.
+//
+// Results must not depend on the number of threads: work is partitioned by fixed chunks, and
+// partial sums are added in a fixed order.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <span>
+
+#include "vierbein/backend/formulas.hpp"
+#include "vierbein/core/random.hpp"
+#include "vierbein/core/view.hpp"
+
+namespace vierbein {
+namespace backend {
+
+/// Which operands of a product are transposed: nn: C = A B, nt: C = A Bᵀ, tn: C = Aᵀ B.
+enum class transposition { nn, nt, tn };
+
+/// One of a group of products. Consecutive products with the same destination are summed.
+template <class T, class Space>
+struct product {
+  matrix_view<const T, Space> a;
+  matrix_view<const T, Space> b;
+  matrix_view<T, Space> c;
+};
+
+/// One of a group of affine layers: y = act(x w + 1 bias + addend). `bias` (1, out), `addend`
+/// (rows, out) and `argument` (rows, out: receives act's argument) may be empty.
+template <class T, class Space>
+struct affine_layer {
+  matrix_view<const T, Space> x;       ///< (rows, in)
+  matrix_view<const T, Space> w;       ///< (in, out)
+  matrix_view<const T, Space> bias;    ///< (1, out) or empty
+  matrix_view<const T, Space> addend;  ///< (rows, out) or empty
+  matrix_view<T, Space> argument;      ///< (rows, out) or empty
+  matrix_view<T, Space> y;             ///< (rows, out)
+};
+
+/// Hyper-parameters of one Adam step, bias corrections included.
+struct adam_coefficients {
+  double learning_rate, beta1, beta2, epsilon, decay;
+  double correction1, correction2;  ///< 1 - β₁ᵗ, 1 - β₂ᵗ
+};
+
+/// Hyper-parameters of one step of gradient descent with momentum.
+struct sgd_coefficients {
+  double learning_rate, momentum, decay;
+  bool nesterov;
+};
+
+template <class B>
+using matrix_of = matrix_view<typename B::scalar, typename B::space>;
+template <class B>
+using const_matrix_of = matrix_view<const typename B::scalar, typename B::space>;
+template <class B>
+using array_of = array_view<typename B::scalar, typename B::space>;
+template <class B>
+using indices_of = array_view<const std::int32_t, typename B::space>;
+
+}  // namespace backend
+
+/// The requirements on a backend type. The meaning of every operation is written beside its
+/// definition in backend/host.hpp (row-wise operations) and backend/reference.hpp (products and
+/// sums).
+template <class B>
+concept Backend =
+    Scalar<typename B::scalar> &&
+    requires(const B& b, backend::matrix_of<B> out, backend::const_matrix_of<B> in,
+             backend::indices_of<B> indices, backend::array_of<B> flat,
+             std::span<const backend::product<typename B::scalar, typename B::space>> products,
+             std::span<const backend::affine_layer<typename B::scalar, typename B::space>> layers,
+             typename B::scalar s, random_stream stream) {
+      typename B::space;
+      typename B::memory;
+      b.multiply(backend::transposition::nn, products, true);
+      b.affine(layers, activation::relu);
+      b.column_sums(in, out, true);
+      b.sum(in, s, out, true);
+      b.copy(s, in, out, true);
+      b.fill(out, s);
+      b.unary(backend::unary::scale, s, in, out);
+      b.binary(backend::binary::add, in, in, out);
+      b.gather_rows(in, indices, out, true);
+      b.segment_sum(in, indices, indices, false, out, true);
+      b.loss(backend::loss_kind::squared, s, in, in, out);
+      b.add_normal(in, s, stream, out);
+    };
+
+}  // namespace vierbein

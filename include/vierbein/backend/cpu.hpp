@@ -1,0 +1,354 @@
+// The CPU backend: Eigen's product kernel, OpenMP threads, fixed chunks.
+#pragma once
+
+#ifndef EIGEN_DONT_PARALLELIZE
+#define EIGEN_DONT_PARALLELIZE
+#endif
+// g++ 12 takes the deliberately undefined operands inside its own AVX-512 intrinsics for mistakes.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <Eigen/Core>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "vierbein/backend/host.hpp"
+
+namespace vierbein::backend {
+
+namespace detail {
+
+/// While it lives, subnormal numbers count as zero on this thread (FTZ and DAZ): Adam's moments
+/// decay into them, and arithmetic with them is several times slower.
+class flush_subnormals {
+ public:
+#if defined(__SSE__)
+  flush_subnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040U); }
+  ~flush_subnormals() { _mm_setcsr(saved_); }
+#else
+  flush_subnormals() = default;
+  ~flush_subnormals() {}
+#endif
+  flush_subnormals(const flush_subnormals&) = delete;
+  flush_subnormals& operator=(const flush_subnormals&) = delete;
+
+ private:
+#if defined(__SSE__)
+  unsigned saved_;
+#endif
+};
+
+/// Packing buffers of Eigen's product kernel, kept by each thread: Eigen would allocate them anew.
+template <Scalar T>
+class product_blocking : public Eigen::internal::level3_blocking<T, T> {
+ public:
+  product_blocking(Eigen::Index rows, Eigen::Index cols, Eigen::Index depth) {
+    this->m_mc = rows;
+    this->m_nc = cols;
+    this->m_kc = depth;
+    Eigen::internal::computeProductBlockingSizes<T, T>(this->m_kc, this->m_mc, this->m_nc,
+                                                       Eigen::Index{1});
+    static thread_local aligned_vector<T> buffer;
+    const auto a = static_cast<std::size_t>(this->m_mc * this->m_kc + 64);
+    const auto b = static_cast<std::size_t>(this->m_kc * this->m_nc + 64);
+    if (buffer.size() < a + b) {
+      buffer.resize(a + b);
+    }
+    this->m_blockA = buffer.data();
+    this->m_blockB = buffer.data() + a / 16 * 16;
+  }
+};
+
+/// C += A B, A Bᵀ or Aᵀ B. Eigen's kernel works on column-major matrices, and a row-major C is the
+/// transpose of a column-major one: Cᵀ += Bᵀ Aᵀ.
+template <Scalar T>
+[[gnu::noinline]] void add_product(transposition kind, matrix_view<const T> a,
+                                   matrix_view<const T> b, matrix_view<T> c) {
+  using Eigen::ColMajor;
+  using Eigen::RowMajor;
+  const index_t depth = kind == transposition::tn ? a.rows : a.cols;
+  if (c.rows == 0 || c.cols == 0 || depth == 0) {
+    return;
+  }
+  product_blocking<T> blocking(c.cols, c.rows, depth);
+  const auto call = [&]<int OrderB, int OrderA>() {
+    Eigen::internal::general_matrix_matrix_product<Eigen::Index, T, OrderB, false, T, OrderA, false,
+                                                   ColMajor, 1>::run(c.cols, c.rows, depth, b.data,
+                                                                     b.stride, a.data, a.stride,
+                                                                     c.data, 1, c.stride, T{1},
+                                                                     blocking, nullptr);
+  };
+  switch (kind) {
+    case transposition::nn: call.template operator()<ColMajor, ColMajor>(); break;
+    case transposition::nt: call.template operator()<RowMajor, ColMajor>(); break;
+    case transposition::tn: call.template operator()<ColMajor, RowMajor>(); break;
+  }
+}
+
+}  // namespace detail
+
+/// Eigen and OpenMP. Work is cut into chunks whose size depends on the work alone, so results are
+/// the same bit for bit whatever the number of threads.
+template <Scalar T>
+class basic_cpu : public host<basic_cpu<T>, T> {
+ public:
+  using view = matrix_view<T>;
+  using const_view = matrix_view<const T>;
+
+  /// `threads` = 0 takes as many as OpenMP offers (OMP_NUM_THREADS, else the number of cores).
+  explicit basic_cpu(int threads = 0) : threads_(threads > 0 ? threads : available()) {}
+
+  [[nodiscard]] int threads() const { return threads_; }
+
+  template <class F>
+  void run(index_t count, index_t cost, F&& f) const {
+    const index_t chunk = chunk_size(cost);
+    const index_t chunks = (count + chunk - 1) / chunk;
+    each(chunks, chunks > 1, [&](index_t k) { f(k * chunk, std::min(count, (k + 1) * chunk)); });
+  }
+
+  template <class F>
+  double add_up(index_t count, index_t cost, F&& f) const {
+    constexpr index_t most = 64;
+    const index_t chunk = std::max(chunk_size(cost), (count + most - 1) / most);
+    const index_t chunks = (count + chunk - 1) / chunk;
+    double partial[most];
+    each(chunks, chunks > 1,
+         [&](index_t k) { partial[k] = f(k * chunk, std::min(count, (k + 1) * chunk)); });
+    double total = 0;
+    for (index_t k = 0; k < chunks; ++k) {
+      total += partial[k];
+    }
+    return total;
+  }
+
+  void multiply(transposition kind, std::span<const product<T, host_space>> group,
+                bool accumulate) const {
+    index_t work = 0;
+    index_t most = 0;
+    for (const auto& p : group) {
+      most = std::max(most, (p.c.rows + product_rows - 1) / product_rows);
+      work += p.c.size() * (kind == transposition::tn ? p.a.rows : p.a.cols);
+    }
+    // Piece (i, k) is rows [k product_rows, ...) of product i. Products that share a destination
+    // are summed by the piece of the first of them.
+    const auto count = static_cast<index_t>(group.size());
+    each(count * most, work > product_threshold, [&](index_t piece) {
+      const auto i = static_cast<std::size_t>(piece / most);
+      const index_t first = piece % most * product_rows;
+      if (first >= group[i].c.rows || (i > 0 && group[i - 1].c.data == group[i].c.data)) {
+        return;
+      }
+      const index_t n = std::min(product_rows, group[i].c.rows - first);
+      const view c = group[i].c.row_range(first, n);
+      if (!accumulate) {
+        clear(c);
+      }
+      for (std::size_t j = i; j < group.size() && group[j].c.data == group[i].c.data; ++j) {
+        const const_view a = kind == transposition::tn ? group[j].a.col_range(first, n)
+                                                       : group[j].a.row_range(first, n);
+        detail::add_product<T>(kind, a, group[j].b, c);
+      }
+    });
+  }
+
+  void affine(std::span<const affine_layer<T, host_space>> group, activation act) const {
+    index_t work = 0;
+    index_t most = 0;
+    for (const auto& layer : group) {
+      most = std::max(most, (layer.y.rows + product_rows - 1) / product_rows);
+      work += layer.y.size() * layer.x.cols;
+    }
+    each(static_cast<index_t>(group.size()) * most, work > product_threshold, [&](index_t piece) {
+      const auto& layer = group[static_cast<std::size_t>(piece / most)];
+      const index_t first = piece % most * product_rows;
+      if (first < layer.y.rows) {
+        affine_rows(layer, act, first, std::min(product_rows, layer.y.rows - first));
+      }
+    });
+  }
+
+  void column_sums(const_view x, view out, bool accumulate) const {
+    columns(x.cols, x.rows, [&](index_t first, index_t n) {
+      T* to = out.data + first;
+      if (!accumulate) {
+        std::fill_n(to, n, T{0});
+      }
+      for (index_t r = 0; r < x.rows; ++r) {
+        const T* v = x.row(r) + first;
+        for (index_t c = 0; c < n; ++c) {
+          to[c] += v[c];
+        }
+      }
+    });
+  }
+
+  void column_dots(const_view x, const_view y, view out, bool accumulate) const {
+    columns(x.cols, x.rows * 2, [&](index_t first, index_t n) {
+      T* to = out.data + first;
+      if (!accumulate) {
+        std::fill_n(to, n, T{0});
+      }
+      for (index_t r = 0; r < x.rows; ++r) {
+        const T* u = x.row(r) + first;
+        const T* v = y.row(r) + first;
+        for (index_t c = 0; c < n; ++c) {
+          to[c] += u[c] * v[c];
+        }
+      }
+    });
+  }
+
+  void sum(const_view x, T scale, view out, bool accumulate) const {
+    const double total = add_up(x.rows, x.cols, [&](index_t first, index_t last) {
+      double partial = 0;
+      for (index_t r = first; r < last; ++r) {
+        const T* v = x.row(r);
+        T row_total = 0;
+        for (index_t c = 0; c < x.cols; ++c) {
+          row_total += v[c];
+        }
+        partial += static_cast<double>(row_total);
+      }
+      return partial;
+    });
+    out.data[0] = static_cast<T>((accumulate ? static_cast<double>(out.data[0]) : 0.0) +
+                                 static_cast<double>(scale) * total);
+  }
+
+  [[nodiscard]] double squared_norm(array_view<const T> x) const {
+    return add_up(x.size, 2, [&](index_t first, index_t last) {
+      constexpr index_t lanes = 16;
+      double partial[lanes] = {};
+      index_t i = first;
+      for (; i + lanes <= last; i += lanes) {
+        for (index_t k = 0; k < lanes; ++k) {
+          partial[k] += static_cast<double>(x.data[i + k]) * static_cast<double>(x.data[i + k]);
+        }
+      }
+      double total = 0;
+      for (; i < last; ++i) {
+        total += static_cast<double>(x.data[i]) * static_cast<double>(x.data[i]);
+      }
+      for (const double p : partial) {
+        total += p;
+      }
+      return total;
+    });
+  }
+
+ private:
+  static constexpr index_t chunk_work = index_t{1} << 15;  // elementary operations in a chunk
+  static constexpr index_t product_rows = 256;             // rows of a destination in one piece
+  static constexpr index_t product_threshold = index_t{1} << 18;  // multiply-adds worth a fork
+
+  static int available() {
+#if defined(_OPENMP)
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+  }
+
+  static index_t chunk_size(index_t cost) {
+    return std::max(index_t{1}, chunk_work / std::max(index_t{1}, cost));
+  }
+
+  // f(k) for k in [0, count), on several threads when it is worth it. Inside another parallel
+  // region (tasks added side by side), in this thread.
+  template <class F>
+  void each(index_t count, [[maybe_unused]] bool worth_it, F&& f) const {
+#if defined(_OPENMP)
+    if (threads_ > 1 && worth_it && count > 1 && omp_in_parallel() == 0) {
+#pragma omp parallel num_threads(threads_)
+      {
+        const detail::flush_subnormals flush;
+#pragma omp for schedule(static)
+        for (index_t k = 0; k < count; ++k) {
+          f(k);
+        }
+      }
+      return;
+    }
+#endif
+    const detail::flush_subnormals flush;
+    for (index_t k = 0; k < count; ++k) {
+      f(k);
+    }
+  }
+
+  // f(first, n) for blocks of columns: sums over rows then need no partial results.
+  template <class F>
+  void columns(index_t cols, index_t rows, F&& f) const {
+    constexpr index_t width = 64;
+    const index_t blocks = (cols + width - 1) / width;
+    each(blocks, cols * rows > chunk_work,
+         [&](index_t k) { f(k * width, std::min(width, cols - k * width)); });
+  }
+
+  static void clear(view c) {
+    for (index_t r = 0; r < c.rows; ++r) {
+      std::fill_n(c.row(r), c.cols, T{0});
+    }
+  }
+
+  static void affine_rows(const affine_layer<T, host_space>& layer, activation act, index_t first,
+                          index_t n) {
+    const view y = layer.y.row_range(first, n);
+    for (index_t r = 0; r < n; ++r) {  // the product is added to what stands here
+      T* to = y.row(r);
+      const T* bias = layer.bias.data;
+      if (layer.addend.data != nullptr) {
+        const T* addend = layer.addend.row(first + r);
+        for (index_t c = 0; c < y.cols; ++c) {
+          to[c] = addend[c] + (bias != nullptr ? bias[c] : T{0});
+        }
+      } else if (bias != nullptr) {
+        std::copy_n(bias, y.cols, to);
+      } else {
+        std::fill_n(to, y.cols, T{0});
+      }
+    }
+    detail::add_product<T>(transposition::nn, layer.x.row_range(first, n), layer.w, y);
+    if (layer.argument.data != nullptr) {
+      for (index_t r = 0; r < n; ++r) {
+        std::copy_n(y.row(r), y.cols, layer.argument.row(first + r));
+      }
+    }
+    if (act == activation::relu) {
+      for (index_t r = 0; r < n; ++r) {
+        T* to = y.row(r);
+        for (index_t c = 0; c < y.cols; ++c) {
+          to[c] = to[c] > 0 ? to[c] : T{0};
+        }
+      }
+    } else if (act != activation::identity) {
+      for (index_t r = 0; r < n; ++r) {
+        T* to = y.row(r);
+        for (index_t c = 0; c < y.cols; ++c) {
+          to[c] = formula::activate(act, to[c]);
+        }
+      }
+    }
+  }
+
+  int threads_;
+};
+
+using cpu = basic_cpu<float>;
+using cpu_double = basic_cpu<double>;
+
+}  // namespace vierbein::backend

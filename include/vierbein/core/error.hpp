@@ -1,0 +1,36 @@
+// One exception type: every refusal names a place and says what was expected there.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace vierbein {
+
+/// Thrown for bad input, a bad option or an unusable file. `what()` is one sentence of the form
+/// "<place>: <problem>", for example "molecules.csv, row 7, column log_p: expected a number, found
+/// 'n/a'".
+class error : public std::runtime_error {
+ public:
+  error(std::string place, const std::string& problem)
+      : std::runtime_error(place + ": " + problem), place_(std::move(place)) {}
+
+  /// Where it happened: a file with row and column, an option, an argument of a function.
+  [[nodiscard]] const std::string& place() const noexcept { return place_; }
+
+ private:
+  std::string place_;
+};
+
+/// Throws `error(place, fmt::format(format, args...))` unless `condition` holds.
+template <class... Args>
+void require(bool condition, const char* place, fmt::format_string<Args...> format,
+             Args&&... args) {
+  if (!condition) {
+    throw error(place, fmt::format(format, std::forward<Args>(args)...));
+  }
+}
+
+}  // namespace vierbein

@@ -1,0 +1,47 @@
+// Dense inputs: one row of numbers a sample.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "vierbein/core/matrix.hpp"
+
+namespace vierbein::data {
+
+/// Precomputed features, (samples, features).
+struct feature_set {
+  matrix<double> values;
+
+  /// What an encoder needs to know before the first batch: the number of features.
+  struct shape_type {
+    index_t width = 0;
+    bool operator==(const shape_type&) const = default;
+  };
+
+  /// The rows of one batch.
+  struct batch_type {
+    matrix<double> values;
+    [[nodiscard]] index_t size() const { return values.rows(); }
+  };
+
+  [[nodiscard]] index_t size() const { return values.rows(); }
+  [[nodiscard]] shape_type shape() const { return {values.cols()}; }
+
+  /// Copies the samples `rows` into `batch`, which keeps its memory from call to call.
+  void gather(std::span<const index_t> rows, batch_type& batch) const {
+    batch.values.resize(static_cast<index_t>(rows.size()), values.cols());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      std::copy_n(values.row(rows[i]).data(), values.cols(),
+                  batch.values.row(static_cast<index_t>(i)).data());
+    }
+  }
+
+  /// The samples `rows` as a set of their own.
+  [[nodiscard]] feature_set select(std::span<const index_t> rows) const {
+    batch_type chosen;
+    gather(rows, chosen);
+    return {std::move(chosen.values)};
+  }
+};
+
+}  // namespace vierbein::data

@@ -1,0 +1,11 @@
+// Every operation that can be recorded on a tape.
+#pragma once
+
+#include "vierbein/graph/affine.hpp"
+#include "vierbein/graph/elementwise.hpp"
+#include "vierbein/graph/loss.hpp"
+#include "vierbein/graph/noise.hpp"
+#include "vierbein/graph/normalisation.hpp"
+#include "vierbein/graph/reduction.hpp"
+#include "vierbein/graph/spread.hpp"
+#include "vierbein/graph/structure.hpp"

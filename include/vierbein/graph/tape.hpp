@@ -1,0 +1,422 @@
+// The tape: an arena-backed record of operations on matrices, swept backwards for gradients.
+//
+// An operation is a small struct with
+//     void forward(tape&, view out)                                    computes the value,
+//     void backward(tape&, const_view y, const_view dy, index_t slab)  passes the cotangent dy on,
+// that asks the tape for each input's destination: `if (auto d = tape.gradient(x, slab)) { ... }`.
+//
+// Convention, once for all operations: a value is assigned; a gradient is assigned by the first
+// that writes to it and added to by all others (the destination says which).
+//
+// Several cotangents can be swept together: slab i belongs to row i of the gradient's destination.
+// Each node holds only the slabs that reach it. An operation that gains from seeing all its slabs
+// at once defines `void backward_all(tape&, const_view y, const_view dy, index_t first, index_t
+// last)` instead, where dy holds the slabs [first, last) stacked.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <span>
+#include <vector>
+
+#include "vierbein/backend/concept.hpp"
+#include "vierbein/core/arena.hpp"
+#include "vierbein/core/error.hpp"
+#include "vierbein/core/parameters.hpp"
+
+namespace vierbein::graph {
+
+/// Whether dropout drops, and batch norm uses the batch's own statistics.
+enum class mode { training, evaluation };
+
+template <Backend B>
+class tape;
+
+/// A matrix on a tape: a handle to a node. Valid until the tape begins its next step.
+template <Backend B>
+struct var {
+  tape<B>* owner = nullptr;
+  std::int32_t id = -1;
+
+  [[nodiscard]] backend::const_matrix_of<B> value() const { return owner->value(*this); }
+  [[nodiscard]] index_t rows() const { return value().rows; }
+  [[nodiscard]] index_t cols() const { return value().cols; }
+  /// False for a handle that was never given a node.
+  explicit operator bool() const { return owner != nullptr; }
+};
+
+/// Where a gradient goes, and whether it is added to what is there.
+template <Backend B>
+struct gradient_destination {
+  backend::matrix_of<B> view;
+  bool accumulate = false;
+  /// False when nobody wants this gradient.
+  explicit operator bool() const { return view.data != nullptr; }
+};
+
+/// A scalar to differentiate: its cotangent `weight` is swept in slab `row`.
+template <Backend B>
+struct seed {
+  var<B> loss;
+  double weight = 1;
+  index_t row = 0;
+};
+
+template <Backend B>
+class tape {
+ public:
+  using backend_type = B;
+  using scalar = typename B::scalar;
+  using space = typename B::space;
+  using view = matrix_view<scalar, space>;
+  using const_view = matrix_view<const scalar, space>;
+  using var = graph::var<B>;
+
+  explicit tape(B backend) : backend_(std::move(backend)) {}
+  tape(const tape&) = delete;
+  tape& operator=(const tape&) = delete;
+
+  [[nodiscard]] const B& backend() const { return backend_; }
+
+  /// Forgets all nodes and begins a step. Memory is kept.
+  void begin(mode m, random_stream stream = {}) {
+    mode_ = m;
+    stream_ = stream;
+    draws_ = 0;
+    nodes_.clear();
+    std::fill(parameter_node_.begin(), parameter_node_.end(), -1);
+    values_.reset();
+    objects_.reset();
+  }
+
+  /// The parameters that `parameter(id)` refers to: segments, and the flat vector in the backend's
+  /// memory. Both must outlive their use.
+  void bind(const std::vector<segment>& segments, array_view<scalar, space> theta) {
+    segments_ = &segments;
+    theta_ = theta;
+    parameter_node_.assign(segments.size(), -1);
+  }
+
+  [[nodiscard]] bool training() const { return mode_ == mode::training; }
+
+  /// Random numbers for one operation: another stream at each call, the same ones in a repeated
+  /// step.
+  [[nodiscard]] random_stream next_stream() { return stream_.fork(draws_++); }
+
+  // ---- leaves
+  // ------------------------------------------------------------------------------------
+
+  /// A segment of the parameters. The same node whenever it is asked for within a step.
+  var parameter(segment_id id) {
+    auto& cached = parameter_node_[static_cast<std::size_t>(id)];
+    if (cached < 0) {
+      const segment& s = (*segments_)[static_cast<std::size_t>(id)];
+      node n;
+      n.value = view{theta_.data + s.offset, s.rows, s.cols};
+      n.needs_gradient = !s.frozen;
+      n.parameter_offset = s.offset;
+      cached = push(n).id;
+    }
+    return {this, cached};
+  }
+
+  /// A constant in the backend's memory, not copied: it must live until the step ends.
+  var constant(const_view x) {
+    node n;
+    n.value = view{const_cast<scalar*>(x.data), x.rows, x.cols, x.stride};
+    return push(n);
+  }
+
+  /// A constant copied from host memory, converted to the backend's scalar.
+  template <class U>
+  var upload(matrix_view<const U, host_space> x) {
+    node n;
+    n.value = make(x.rows, x.cols);
+    backend_.upload(x, n.value);
+    return push(n);
+  }
+
+  /// Row numbers for gathers and segment sums, from host memory; they must live until the step
+  /// ends.
+  array_view<const std::int32_t, space> indices(std::span<const std::int32_t> host) {
+    const auto n = static_cast<index_t>(host.size());
+    if constexpr (std::is_same_v<space, host_space>) {
+      return {host.data(), n};
+    } else {
+      auto* device = values_.template allocate<std::int32_t>(n);
+      backend_.upload_indices(host, device);
+      return {device, n};
+    }
+  }
+
+  // ---- recording
+  // ---------------------------------------------------------------------------------
+
+  /// Records an operation with a value of its own.
+  template <class Op>
+  var record(index_t rows, index_t cols, std::span<const var> inputs, Op op) {
+    const view out = make(rows, cols);
+    op.forward(*this, out);
+    return record_view(out, inputs, op);
+  }
+  template <class Op>
+  var record(index_t rows, index_t cols, std::initializer_list<var> inputs, Op op) {
+    return record(rows, cols, std::span<const var>(inputs.begin(), inputs.size()), op);
+  }
+
+  /// Records an operation whose value is there already: a part of an input, or a buffer it filled.
+  template <class Op>
+  var record_view(const_view value, std::span<const var> inputs, Op op) {
+    node n;
+    n.value = view{const_cast<scalar*>(value.data), value.rows, value.cols, value.stride};
+    for (const var& x : inputs) {
+      n.needs_gradient = n.needs_gradient || wants_gradient(x);
+    }
+    if (n.needs_gradient) {
+      n.inputs = objects_.allocate<std::int32_t>(static_cast<index_t>(inputs.size()));
+      for (const var& x : inputs) {
+        if (wants_gradient(x)) {
+          n.inputs[n.input_count++] = x.id;
+        }
+      }
+      n.op = new (objects_.allocate<Op>(1)) Op(op);
+      n.backward = &backward_of<Op>;
+    }
+    return push(n);
+  }
+  template <class Op>
+  var record_view(const_view value, std::initializer_list<var> inputs, Op op) {
+    return record_view(value, std::span<const var>(inputs.begin(), inputs.size()), op);
+  }
+
+  /// Memory of the backend until the step ends, uninitialised.
+  view make(index_t rows, index_t cols) {
+    return {values_.template allocate<scalar>(rows * cols), rows, cols};
+  }
+
+  /// A small host array until the step ends.
+  template <class T>
+  std::span<T> host_array(index_t count) {
+    return objects_.template make_span<T>(count);
+  }
+  /// The same, filled from a list.
+  template <class T>
+  std::span<T> host_array(std::span<const T> from) {
+    auto copy = objects_.template make_span<T>(static_cast<index_t>(from.size()));
+    std::copy(from.begin(), from.end(), copy.begin());
+    return copy;
+  }
+
+  // ---- reading
+  // -----------------------------------------------------------------------------------
+
+  [[nodiscard]] const_view value(var x) const { return at(x).value; }
+  /// The value of a parameter that an operation updates as it runs: running statistics.
+  [[nodiscard]] view writable(var x) { return at(x).value; }
+  [[nodiscard]] bool wants_gradient(var x) const { return x && at(x).needs_gradient; }
+
+  /// Copies scalars (1 x 1 values) to the host, in one transfer.
+  void read(std::span<const var> scalars, std::span<double> out) {
+    const view gathered = make(1, static_cast<index_t>(scalars.size()));
+    for (std::size_t i = 0; i < scalars.size(); ++i) {
+      backend_.copy(scalar{1}, value(scalars[i]), gathered.col_range(static_cast<index_t>(i), 1),
+                    false);
+    }
+    backend_.download(gathered, matrix_view<double>{out.data(), 1, gathered.cols});
+  }
+  [[nodiscard]] double read(var x) {
+    double result = 0;
+    read({&x, 1}, {&result, 1});
+    return result;
+  }
+
+  // ---- the sweep
+  // ---------------------------------------------------------------------------------
+
+  /// Sweeps all seeds backwards together. Row i of `out` (slabs, length of θ) is assigned
+  /// Σ weight ∂loss/∂θ over the seeds of that row; rows may be further apart than θ is long.
+  void backward(std::span<const seed<B>> seeds, view out) {
+    destination_ = out;
+    backend_.fill(out, scalar{0});
+    for (node& n : nodes_) {
+      n.first_slab = n.last_slab = 0;
+      n.gradient = nullptr;
+    }
+    for (const seed<B>& s : seeds) {
+      require(s.row >= 0 && s.row < out.rows, "tape", "seed row {} of {}", s.row, out.rows);
+      widen(at(s.loss), s.row, s.row + 1);
+    }
+    for (std::size_t i = nodes_.size(); i-- > 0;) {
+      const node& n = nodes_[i];
+      for (index_t k = 0; k < n.input_count && n.last_slab > n.first_slab; ++k) {
+        widen(nodes_[static_cast<std::size_t>(n.inputs[k])], n.first_slab, n.last_slab);
+      }
+    }
+    for (const seed<B>& s : seeds) {
+      if (const auto d = gradient(s.loss, s.row)) {
+        if (!d.accumulate) {
+          backend_.fill(d.view, scalar{0});
+        }
+        backend_.copy(scalar{1}, scalar_constant(s.weight), d.view, true);
+      }
+    }
+    for (std::size_t i = nodes_.size(); i-- > 0;) {
+      if (nodes_[i].backward != nullptr && nodes_[i].gradient != nullptr) {
+        nodes_[i].backward(*this, static_cast<std::int32_t>(i));
+      }
+    }
+  }
+
+  /// The sum of weighted losses into one vector.
+  void backward(var loss, array_view<scalar, space> out) {
+    const seed<B> one{loss, 1.0, 0};
+    backward({&one, 1}, view{out.data, 1, out.size});
+  }
+
+  /// For operations: where the gradient of x goes in this slab; false when it is not wanted.
+  gradient_destination<B> gradient(var x, index_t slab) {
+    if (!wants_gradient(x)) {
+      return {};
+    }
+    node& n = at(x);
+    if (n.parameter_offset >= 0) {
+      return {parameter_gradient(n, slab), true};
+    }
+    prepare(n);
+    bool& written = n.written[slab - n.first_slab];
+    const bool accumulate = written;
+    written = true;
+    return {slab_of(n, slab), accumulate};
+  }
+
+  /// The same, cleared when nothing was written yet, so that it can be added to in parts.
+  gradient_destination<B> gradient_to_add(var x, index_t slab) {
+    auto d = gradient(x, slab);
+    if (d && !d.accumulate) {
+      backend_.fill(d.view, scalar{0});
+      d.accumulate = true;
+    }
+    return d;
+  }
+
+  /// Slabs [first, last) stacked to one matrix ((last - first) rows, cols); not for parameters.
+  gradient_destination<B> stacked_gradient(var x, index_t first, index_t last) {
+    if (!wants_gradient(x)) {
+      return {};
+    }
+    node& n = at(x);
+    prepare(n);
+    bool any = false;
+    bool all = true;
+    for (index_t s = first; s < last; ++s) {
+      any = any || n.written[s - n.first_slab];
+      all = all && n.written[s - n.first_slab];
+    }
+    for (index_t s = first; s < last; ++s) {
+      if (any && !all && !n.written[s - n.first_slab]) {
+        backend_.fill(slab_of(n, s), scalar{0});
+      }
+      n.written[s - n.first_slab] = true;
+    }
+    const view one = slab_of(n, first);
+    return {view{one.data, one.rows * (last - first), one.cols}, any};
+  }
+
+  [[nodiscard]] bool is_parameter(var x) const { return at(x).parameter_offset >= 0; }
+
+  /// Bytes that the tape has reserved.
+  [[nodiscard]] std::size_t capacity() const { return values_.capacity() + objects_.capacity(); }
+
+ private:
+  struct node {
+    view value;
+    scalar* gradient = nullptr;  // slabs [first_slab, last_slab), each (rows, cols), stacked
+    bool* written = nullptr;     // per slab
+    index_t first_slab = 0;
+    index_t last_slab = 0;
+    index_t parameter_offset = -1;
+    bool needs_gradient = false;
+    std::int32_t* inputs = nullptr;  // those that want a gradient
+    index_t input_count = 0;
+    void* op = nullptr;
+    void (*backward)(tape&, std::int32_t) = nullptr;
+  };
+
+  template <class Op>
+  static void backward_of(tape& t, std::int32_t id) {
+    // Operations do not record while the sweep runs, so references to nodes stay valid.
+    node& n = t.nodes_[static_cast<std::size_t>(id)];
+    Op& op = *static_cast<Op*>(n.op);
+    if constexpr (requires { op.backward_all(t, n.value, n.value, index_t{}, index_t{}); }) {
+      for (index_t s = n.first_slab; s < n.last_slab; ++s) {
+        if (!n.written[s - n.first_slab]) {
+          t.backend_.fill(t.slab_of(n, s), scalar{0});
+        }
+      }
+      const index_t slabs = n.last_slab - n.first_slab;
+      op.backward_all(t, n.value, const_view{n.gradient, slabs * n.value.rows, n.value.cols},
+                      n.first_slab, n.last_slab);
+    } else {
+      for (index_t s = n.first_slab; s < n.last_slab; ++s) {
+        if (n.written[s - n.first_slab]) {
+          op.backward(t, const_view(n.value), const_view(t.slab_of(n, s)), s);
+        }
+      }
+    }
+  }
+
+  var push(const node& n) {
+    nodes_.push_back(n);
+    return {this, static_cast<std::int32_t>(nodes_.size()) - 1};
+  }
+  node& at(var x) { return nodes_[static_cast<std::size_t>(x.id)]; }
+  const node& at(var x) const { return nodes_[static_cast<std::size_t>(x.id)]; }
+
+  static void widen(node& n, index_t first, index_t last) {
+    if (n.last_slab <= n.first_slab) {
+      n.first_slab = first;
+      n.last_slab = last;
+    } else {
+      n.first_slab = std::min(n.first_slab, first);
+      n.last_slab = std::max(n.last_slab, last);
+    }
+  }
+
+  void prepare(node& n) {
+    if (n.gradient == nullptr) {
+      const index_t slabs = n.last_slab - n.first_slab;
+      n.gradient = values_.template allocate<scalar>(slabs * n.value.size());
+      n.written = objects_.template make_span<bool>(slabs).data();
+    }
+  }
+
+  view slab_of(const node& n, index_t slab) const {
+    return {n.gradient + (slab - n.first_slab) * n.value.size(), n.value.rows, n.value.cols};
+  }
+
+  view parameter_gradient(const node& n, index_t slab) const {
+    return {destination_.data + slab * destination_.stride + n.parameter_offset, n.value.rows,
+            n.value.cols};
+  }
+
+  const_view scalar_constant(double v) {
+    const view one = make(1, 1);
+    backend_.fill(one, static_cast<scalar>(v));
+    return one;
+  }
+
+  B backend_;
+  mode mode_ = mode::training;
+  random_stream stream_{};
+  std::uint64_t draws_ = 0;
+  const std::vector<segment>* segments_ = nullptr;
+  array_view<scalar, space> theta_{};
+  std::vector<std::int32_t> parameter_node_;
+  std::vector<node> nodes_;
+  arena<typename B::memory> values_;
+  arena<host_memory> objects_;
+  view destination_{};
+};
+
+}  // namespace vierbein::graph
