@@ -447,6 +447,17 @@ class host {
     });
   }
 
+  /// out = (x - mean) factor, clipped to ±limit; mean and factor are (1, cols)
+  void standardise(const_view x, const_view mean, const_view factor, T limit, view out) const {
+    rows(x.rows, x.cols * 2, [&](index_t r) {
+      const T* v = x.row(r);
+      T* to = out.row(r);
+      for (index_t c = 0; c < x.cols; ++c) {
+        to[c] = std::clamp((v[c] - mean.data[c]) * factor.data[c], -limit, limit);
+      }
+    });
+  }
+
   /// The mean loss over the labels that are present (not NaN). out (1, 2): the mean (0 without
   /// labels) and the number of labels present. prediction (rows, k), label (rows, k), or (rows, 1)
   /// for softmax.

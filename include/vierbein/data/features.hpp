@@ -1,10 +1,12 @@
 // Dense inputs: one row of numbers a sample.
 #pragma once
 
+#include <algorithm>
 #include <span>
-#include <vector>
+#include <utility>
 
 #include "vierbein/core/matrix.hpp"
+#include "vierbein/data/rows.hpp"
 
 namespace vierbein::data {
 
@@ -42,6 +44,18 @@ struct feature_set {
     gather(rows, chosen);
     return {std::move(chosen.values)};
   }
+
+  /// Adds the samples of `other` behind these. A set without samples takes any width.
+  void append(const feature_set& other) {
+    if (size() == 0) {
+      values = other.values;
+    } else {
+      append_rows(values, other.values, "features");
+    }
+  }
+
+  /// Throws at the first feature that is NaN or infinite.
+  void check() const { require_finite(values, "features"); }
 };
 
 }  // namespace vierbein::data

@@ -4,10 +4,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "vierbein/core/error.hpp"
 #include "vierbein/core/matrix.hpp"
+#include "vierbein/data/rows.hpp"
 
 namespace vierbein::data {
 
@@ -117,6 +121,56 @@ struct graph_set {
       chosen.edge_offset.push_back(chosen.edge_offset.back() + edge_count(g));
     }
     return chosen;
+  }
+
+  /// Adds the graphs of `other` behind these. A set without graphs takes any widths.
+  void append(const graph_set& other) {
+    if (&other == this) {
+      return append(graph_set(other));
+    }
+    if (size() == 0) {
+      *this = other;
+      return;
+    }
+    if (other.size() == 0) {
+      return;
+    }
+    require(shape() == other.shape(), "graphs",
+            "expected {} node, {} edge and {} graph features as before, found {}, {} and {}",
+            shape().node_width, shape().edge_width, shape().feature_width, other.shape().node_width,
+            other.shape().edge_width, other.shape().feature_width);
+    const index_t nodes = node_offset.back();
+    const index_t edges = edge_offset.back();
+    constexpr index_t most = std::numeric_limits<std::int32_t>::max();
+    require(nodes + other.node_offset.back() <= most && edges + other.edge_offset.back() <= most,
+            "graphs", "a set holds at most {} nodes and as many edges", most);
+    const auto add = [](auto& to, const auto& from, index_t shift) {
+      to.reserve(to.size() + from.size());
+      for (const auto v : from) {
+        to.push_back(static_cast<std::int32_t>(v + shift));
+      }
+    };
+    const auto add_offsets = [](std::vector<index_t>& to, const std::vector<index_t>& from) {
+      const index_t shift = to.back();
+      for (std::size_t i = 1; i < from.size(); ++i) {
+        to.push_back(from[i] + shift);
+      }
+    };
+    append_rows(node_features, other.node_features, "node features");
+    append_rows(edge_features, other.edge_features, "edge features");
+    append_rows(features, other.features, "graph features");
+    add(source, other.source, nodes);
+    add(target, other.target, nodes);
+    add(reverse, other.reverse, edges);
+    add_offsets(node_offset, other.node_offset);
+    add_offsets(edge_offset, other.edge_offset);
+  }
+
+  /// Throws at the first feature that is NaN or infinite.
+  void check() const {
+    require_finite(node_features, "node features");
+    require_finite(edge_features, "edge features");
+    require_finite(features, "graph features");
   }
 
   [[nodiscard]] index_t node_count(index_t graph) const {

@@ -3,9 +3,11 @@
 
 #include "vierbein/graph/affine.hpp"
 #include "vierbein/graph/elementwise.hpp"
+#include "vierbein/graph/layers.hpp"
 #include "vierbein/graph/loss.hpp"
 #include "vierbein/graph/noise.hpp"
 #include "vierbein/graph/normalisation.hpp"
+#include "vierbein/graph/product.hpp"
 #include "vierbein/graph/reduction.hpp"
 #include "vierbein/graph/spread.hpp"
 #include "vierbein/graph/structure.hpp"

@@ -1,0 +1,56 @@
+// The tasks agree on how far apart neighbouring inputs are.
+#pragma once
+
+#include "vierbein/alignment/concept.hpp"
+
+namespace vierbein::alignment {
+
+/// coefficient · Σ over pairs of mean_k MSE(‖u_s - u_s⁽ᵏ⁾‖, ‖u_t - u_t⁽ᵏ⁾‖) over `perturbations`
+/// copies b⁽ᵏ⁾ = b + ε of each input's representation (GATE: Ko et al., ICLR 2024): the same local
+/// metric for all tasks. ε is normal with `scale` times the root mean square of b (the paper leaves
+/// the scale open; a relative one is our choice). Norms are √(‖·‖² + epsilon).
+struct distance {
+  double coefficient = 1;
+  index_t perturbations = 1;
+  double scale = 0.1;
+  double epsilon = 1e-6;
+  pair_set pairs{};
+  pair_scaling scaling = pair_scaling::average;
+
+  static constexpr alignment::frame frame = frame::flat;
+  [[nodiscard]] index_t copies() const { return coefficient == 0 ? 0 : perturbations; }
+  [[nodiscard]] double perturbation_scale() const { return scale; }
+
+  template <class Views>
+  typename Views::var operator()(Views& v) const {
+    if (copies() == 0) {
+      return {};
+    }
+    using B = typename Views::backend_type;
+    auto& tape = v.tape();
+    const auto originals = tape.template host_array<index_t>(v.tasks() * v.copies());
+    for (std::size_t i = 0; i < originals.size(); ++i) {
+      originals[i] = static_cast<index_t>(i) / v.copies();
+    }
+    auto d = graph::row_norms(
+        graph::select_blocks<B>(v.flat(), v.rows(), originals) - v.flat_copies(), epsilon);
+    index_t blocks = v.tasks();
+    if (v.anchored()) {
+      const typename Views::var parts[] = {d, v.anchor_distances()};
+      d = graph::concatenate_rows<B>(parts);
+      ++blocks;
+    }
+    return scaled(coefficient, detail::pair_spread(v, pairs, scaling, d, blocks));
+  }
+  template <class Visitor>
+  void options(Visitor&& visit) {
+    visit("coefficient", coefficient);
+    visit("perturbations", perturbations);
+    visit("scale", scale);
+    visit("epsilon", epsilon);
+    visit("pairs", pairs);
+    visit("scaling", scaling);
+  }
+};
+
+}  // namespace vierbein::alignment

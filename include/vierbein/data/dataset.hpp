@@ -1,0 +1,193 @@
+// Inputs with their labels: a column of labels a task, with gaps.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "vierbein/core/error.hpp"
+#include "vierbein/core/matrix.hpp"
+#include "vierbein/data/rows.hpp"
+
+namespace vierbein::data {
+
+/// The labels of one task.
+struct label_column {
+  std::string name;
+  matrix<double> values;  ///< (samples, width); NaN where a label is missing
+
+  [[nodiscard]] index_t size() const { return values.rows(); }
+
+  /// Whether sample `row` has a label: one that is not NaN, at least.
+  [[nodiscard]] bool has(index_t row) const {
+    return std::ranges::any_of(values.row(row), [](double v) { return !std::isnan(v); });
+  }
+};
+
+/// Those of the samples `rows` that have a label in `column`, in the same order.
+[[nodiscard]] inline std::vector<index_t> labelled_rows(const label_column& column,
+                                                        std::span<const index_t> rows) {
+  std::vector<index_t> labelled;
+  std::ranges::copy_if(rows, std::back_inserter(labelled),
+                       [&](index_t r) { return column.has(r); });
+  return labelled;
+}
+
+/// Inputs (`feature_set`, `graph_set` or a type like them) and any number of label columns, row by
+/// row.
+///
+/// A kind of inputs offers `size()`, `select(rows)`, `append(other)` and `check()`.
+template <class Inputs>
+struct dataset {
+  Inputs inputs;
+  std::vector<label_column> labels = {};
+
+  /// Number of samples.
+  [[nodiscard]] index_t size() const { return inputs.size(); }
+
+  /// The labels of that name, or nullptr.
+  [[nodiscard]] const label_column* find(std::string_view name) const {
+    const auto it = std::ranges::find(labels, name, &label_column::name);
+    return it == labels.end() ? nullptr : &*it;
+  }
+  [[nodiscard]] label_column* find(std::string_view name) {
+    return const_cast<label_column*>(std::as_const(*this).find(name));
+  }
+
+  /// The labels of that name; throws, with the names there are, when there is none.
+  [[nodiscard]] const label_column& at(std::string_view name) const {
+    const label_column* column = find(name);
+    if (column == nullptr) {
+      std::vector<std::string_view> names;
+      for (const label_column& c : labels) {
+        names.push_back(c.name);
+      }
+      throw error("dataset", fmt::format("no labels '{}'; there are '{}'", name,
+                                         fmt::join(names, "', '")));
+    }
+    return *column;
+  }
+  [[nodiscard]] label_column& at(std::string_view name) {
+    return const_cast<label_column&>(std::as_const(*this).at(name));
+  }
+
+  /// Adds a column of labels, values (samples, width). Throws when it has no name, the name is
+  /// taken, there are not as many rows as samples, or a label is infinite.
+  void add(std::string name, matrix<double> values) {
+    require(find(name) == nullptr, "dataset", "labels '{}' exist already", name);
+    label_column column{std::move(name), std::move(values)};
+    check(column);
+    labels.push_back(std::move(column));
+  }
+  /// The same with one label a sample.
+  void add(std::string name, std::span<const double> values) {
+    matrix<double> column(static_cast<index_t>(values.size()), 1);
+    std::ranges::copy(values, column.data());
+    add(std::move(name), std::move(column));
+  }
+
+  /// The samples `rows` as a data set of their own.
+  [[nodiscard]] dataset select(std::span<const index_t> rows) const {
+    for (const index_t r : rows) {
+      require_row(r);
+    }
+    dataset chosen{inputs.select(rows)};
+    for (const label_column& column : labels) {
+      matrix<double> values(static_cast<index_t>(rows.size()), column.values.cols());
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        std::ranges::copy(column.values.row(rows[i]), values.row(static_cast<index_t>(i)).data());
+      }
+      chosen.labels.push_back({column.name, std::move(values)});
+    }
+    return chosen;
+  }
+
+  /// Removes the labels `name` of the samples `rows`; the samples stay.
+  void mask_labels(std::string_view name, std::span<const index_t> rows) {
+    label_column& column = at(name);
+    for (const index_t r : rows) {
+      require_row(r);
+      std::ranges::fill(column.values.row(r), missing);
+    }
+  }
+
+  /// Adds the samples of `other` behind these. Columns are matched by name; where one side has no
+  /// such column its samples have no label. Throws when widths differ.
+  void append(const dataset& other) {
+    const index_t before = size();
+    for (const label_column& column : other.labels) {
+      const label_column* mine = find(column.name);
+      require(mine == nullptr || mine->values.cols() == column.values.cols(), "dataset",
+              "labels '{}' have {} columns here and {} there", column.name,
+              mine == nullptr ? 0 : mine->values.cols(), column.values.cols());
+    }
+    inputs.append(other.inputs);
+    for (label_column& column : labels) {
+      const label_column* more = other.find(column.name);
+      append_rows(column.values,
+                  more != nullptr ? matrix<double>(more->values)
+                                  : matrix<double>(size() - before, column.values.cols(), missing),
+                  "labels");
+    }
+    for (const label_column& column : other.labels) {
+      if (find(column.name) == nullptr) {
+        matrix<double> values(before, column.values.cols(), missing);
+        append_rows(values, column.values, "labels");
+        labels.push_back({column.name, std::move(values)});
+      }
+    }
+  }
+
+  /// Throws at the first fault: a column without name or of another length than the inputs, a name
+  /// twice, an infinite label, a feature that is NaN or infinite.
+  void check() const {
+    inputs.check();
+    for (const label_column& column : labels) {
+      check(column);
+      require(std::ranges::count(labels, column.name, &label_column::name) == 1, "dataset",
+              "labels '{}' occur twice", column.name);
+    }
+  }
+
+ private:
+  static constexpr double missing = std::numeric_limits<double>::quiet_NaN();
+
+  void require_row(index_t row) const {
+    require(row >= 0 && row < size(), "dataset", "no row {} among {} samples", row, size());
+  }
+
+  void check(const label_column& column) const {
+    require(!column.name.empty(), "dataset", "labels need a name");
+    require(column.size() == size(), "dataset", "expected {} labels '{}', one a sample, found {}",
+            size(), column.name, column.size());
+    require(column.values.cols() > 0, "dataset", "labels '{}' have no column", column.name);
+    for (index_t r = 0; r < column.size(); ++r) {
+      for (const double v : column.values.row(r)) {
+        if (std::isinf(v)) {
+          throw error(fmt::format("labels '{}', row {} (counted from 0)", column.name, r),
+                      fmt::format("expected a finite number, or NaN where it is missing, found {}",
+                                  v));
+        }
+      }
+    }
+  }
+};
+
+template <class Inputs>
+dataset(Inputs) -> dataset<Inputs>;
+template <class Inputs>
+dataset(Inputs, std::vector<label_column>) -> dataset<Inputs>;
+
+/// All samples of several data sets, in their order: for tasks that come with data of their own.
+template <class Inputs, class... More>
+[[nodiscard]] dataset<Inputs> concatenate(dataset<Inputs> first, const More&... more) {
+  (first.append(more), ...);
+  return first;
+}
+
+}  // namespace vierbein::data

@@ -1,0 +1,51 @@
+// What an encoder is.
+//
+// An encoder turns an input into a representation b, (samples, width). A type is an encoder when it
+// is a plain aggregate of options and offers
+//     using input_set = ...;        the data it reads: data::feature_set, data::graph_set, or the
+//     user's own
+//                                    type with `shape()`, `gather(rows, batch)`, `batch_type`,
+//                                    `shape_type`
+//     template <Scalar T>
+//     module build(parameters<T>& theta, const std::string& name, const shape_type& shape) const;
+//                                    names its parameters and returns
+//     struct module {
+//       index_t width() const;       the width of b
+//       template <Backend B>
+//       graph::var<B> operator()(graph::tape<B>&, const batch_type&) const;    b = B(x)
+//       template <Scalar T>
+//       void prepare(parameters<T>&, const input_set&, std::span<const index_t> rows) const;
+//     };                             optional: sets frozen parameters (input scaling) from training
+//     rows template <class Visitor> void options(Visitor&&);   names every option, for model files
+#pragma once
+
+#include <concepts>
+#include <span>
+#include <string>
+
+#include "vierbein/backend/reference.hpp"
+#include "vierbein/graph/tape.hpp"
+
+namespace vierbein {
+
+template <class E>
+concept Encoder = requires(const E encoder, parameters<double>& theta, const std::string& name,
+                           const typename E::input_set::shape_type& shape,
+                           const typename E::input_set::batch_type& batch,
+                           graph::tape<backend::reference_double>& tape) {
+  { encoder.build(theta, name, shape).width() } -> std::convertible_to<index_t>;
+  {
+    encoder.build(theta, name, shape)(tape, batch)
+  } -> std::same_as<graph::var<backend::reference_double>>;
+};
+
+namespace encoder {
+
+/// The module that an encoder builds.
+template <class E>
+using module_of = decltype(std::declval<const E&>().build(
+    std::declval<parameters<double>&>(), std::string{},
+    std::declval<const typename E::input_set::shape_type&>()));
+
+}  // namespace encoder
+}  // namespace vierbein

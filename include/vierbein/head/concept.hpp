@@ -1,0 +1,40 @@
+// What a task head is.
+//
+// A head says how many numbers a task predicts, how they are compared with labels and how they are
+// shown to the user. (The layers in front of it belong to the model, which runs those of all tasks
+// together.) A type is a head when it is a plain aggregate of options and offers
+//     static constexpr const char* kind;             its name in model files
+//     static constexpr bool standardise;             whether labels are scaled to mean 0, deviation
+//     1 index_t outputs() const;                       numbers predicted index_t label_width()
+//     const;                   columns of a label template <Backend B> graph::var<B>
+//     loss(graph::var<B> prediction, graph::var<B> label) const;
+//                                                     1 x 1, the mean over the labels that are not
+//                                                     NaN
+//     void transform(std::span<double> prediction) const;   raw outputs of a row to what the user
+//     sees const char* accepts() const;                   describes a valid label, for messages
+//     bool valid(double label) const;
+//     template <class Visitor> void options(Visitor&&);
+#pragma once
+
+#include <concepts>
+#include <span>
+
+#include "vierbein/backend/reference.hpp"
+#include "vierbein/graph/loss.hpp"
+
+namespace vierbein {
+
+template <class H>
+concept TaskHead = requires(const H head, graph::var<backend::reference_double> v,
+                            std::span<double> row, double label) {
+  { H::kind } -> std::convertible_to<const char*>;
+  { H::standardise } -> std::convertible_to<bool>;
+  { head.outputs() } -> std::convertible_to<index_t>;
+  { head.label_width() } -> std::convertible_to<index_t>;
+  { head.loss(v, v) } -> std::same_as<graph::var<backend::reference_double>>;
+  head.transform(row);
+  { head.valid(label) } -> std::convertible_to<bool>;
+  { head.accepts() } -> std::convertible_to<const char*>;
+};
+
+}  // namespace vierbein

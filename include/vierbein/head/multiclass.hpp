@@ -1,0 +1,49 @@
+// One of several classes.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "vierbein/head/concept.hpp"
+
+namespace vierbein::head {
+
+/// Predicts the probabilities of `classes` classes; softmax and cross-entropy. A label is a class
+/// number from 0.
+struct multiclass {
+  index_t classes = 2;
+
+  static constexpr const char* kind = "multiclass";
+  static constexpr bool standardise = false;
+  [[nodiscard]] index_t outputs() const { return classes; }
+  [[nodiscard]] index_t label_width() const { return 1; }
+
+  template <Backend B>
+  graph::var<B> loss(graph::var<B> prediction, graph::var<B> label) const {
+    return graph::masked_loss(backend::loss_kind::softmax, prediction, label);
+  }
+  void transform(std::span<double> p) const {
+    const double largest = *std::max_element(p.begin(), p.end());
+    double total = 0;
+    for (double& v : p) {
+      v = std::exp(v - largest);
+      total += v;
+    }
+    for (double& v : p) {
+      v /= total;
+    }
+  }
+  [[nodiscard]] bool valid(double label) const {
+    return label >= 0 && label < static_cast<double>(classes) && label == std::floor(label);
+  }
+  [[nodiscard]] const char* accepts() const {
+    return "a class number from 0 to below the number of classes";
+  }
+
+  template <class Visitor>
+  void options(Visitor&& visit) {
+    visit("classes", classes);
+  }
+};
+
+}  // namespace vierbein::head

@@ -1,0 +1,35 @@
+// Several yes-or-no questions at once.
+#pragma once
+
+#include "vierbein/head/concept.hpp"
+
+namespace vierbein::head {
+
+/// Predicts the probability of each of `labels` labels, each 0, 1 or missing; mean cross-entropy.
+struct multilabel {
+  index_t labels = 2;
+
+  static constexpr const char* kind = "multilabel";
+  static constexpr bool standardise = false;
+  [[nodiscard]] index_t outputs() const { return labels; }
+  [[nodiscard]] index_t label_width() const { return labels; }
+
+  template <Backend B>
+  graph::var<B> loss(graph::var<B> prediction, graph::var<B> label) const {
+    return graph::masked_loss(backend::loss_kind::logistic, prediction, label);
+  }
+  void transform(std::span<double> p) const {
+    for (double& v : p) {
+      v = backend::formula::sigmoid(v);
+    }
+  }
+  [[nodiscard]] bool valid(double label) const { return label == 0 || label == 1; }
+  [[nodiscard]] const char* accepts() const { return "0 or 1"; }
+
+  template <class Visitor>
+  void options(Visitor&& visit) {
+    visit("labels", labels);
+  }
+};
+
+}  // namespace vierbein::head

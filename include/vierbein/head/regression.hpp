@@ -1,0 +1,42 @@
+// One real number.
+#pragma once
+
+#include <cmath>
+
+#include "vierbein/head/concept.hpp"
+
+namespace vierbein::head {
+
+/// How a prediction p differs from a label y: (p - y)², |p - y|, or Huber's function of p - y.
+enum class deviation { squared, absolute, huber };
+
+/// Predicts one real number; labels are standardised on the training rows.
+struct regression {
+  head::deviation deviation = deviation::squared;
+  double huber_delta = 1;  ///< in units of the labels' standard deviation
+
+  static constexpr const char* kind = "regression";
+  static constexpr bool standardise = true;
+  [[nodiscard]] index_t outputs() const { return 1; }
+  [[nodiscard]] index_t label_width() const { return 1; }
+
+  template <Backend B>
+  graph::var<B> loss(graph::var<B> prediction, graph::var<B> label) const {
+    using enum backend::loss_kind;
+    const auto k = deviation == head::deviation::squared    ? squared
+                   : deviation == head::deviation::absolute ? absolute
+                                                            : huber;
+    return graph::masked_loss(k, prediction, label, huber_delta);
+  }
+  void transform(std::span<double>) const {}
+  [[nodiscard]] bool valid(double label) const { return std::isfinite(label); }
+  [[nodiscard]] const char* accepts() const { return "a finite number"; }
+
+  template <class Visitor>
+  void options(Visitor&& visit) {
+    visit("deviation", deviation);
+    visit("huber_delta", huber_delta);
+  }
+};
+
+}  // namespace vierbein::head

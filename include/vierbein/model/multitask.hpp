@@ -1,0 +1,284 @@
+// A multi-task model: a trunk shared by all tasks, a module for each task, and how they are
+// aligned.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vierbein/alignment/none.hpp"
+#include "vierbein/backend/buffer.hpp"
+#include "vierbein/core/matrix.hpp"
+#include "vierbein/encoder/concept.hpp"
+#include "vierbein/model/task_module.hpp"
+#include "vierbein/model/task_views.hpp"
+#include "vierbein/model/tasks.hpp"
+
+namespace vierbein {
+
+/// The model. It knows its architecture from the beginning and its shapes from the first data on,
+/// when `build` names all parameters:
+///     trunk/...                              the shared encoder
+///     task/<name>/{encoder,transfer,inverse,head,output}/...   the task's own module
+///     task/<name>/scaling                    (1, 2): mean and deviation of its labels, frozen
+///     task/<name>/trunk/...                  a trunk of its own, when it was added with one
+/// Without alignment this is hard sharing (Caruana 1997); with alignment::gate it is GATE.
+template <class EncoderPolicy, class Alignment, class Tasks, Scalar T = float>
+class multitask_model {
+  static_assert(
+      Encoder<EncoderPolicy>,
+      "the encoder must offer input_set and build(parameters&, name, shape) -> module with "
+      "width() and operator()(tape&, const batch&): see encoder/concept.hpp");
+  static_assert(
+      AlignmentLoss<Alignment>,
+      "the alignment loss must offer `static constexpr alignment::frame frame`, copies() and "
+      "operator()(views&): see alignment/concept.hpp");
+
+ public:
+  using scalar = T;
+  using encoder_type = EncoderPolicy;
+  using alignment_type = Alignment;
+  using tasks_type = Tasks;
+  using input_set = typename EncoderPolicy::input_set;
+  using input_shape = typename input_set::shape_type;
+  using input_batch = typename input_set::batch_type;
+  using trunk_module = encoder::module_of<EncoderPolicy>;
+
+  EncoderPolicy encoder{};
+  Alignment alignment{};
+  module_options modules{};
+
+  multitask_model() = default;
+  multitask_model(EncoderPolicy encoder_policy, Tasks task_list, Alignment alignment_policy,
+                  module_options options)
+      : encoder(std::move(encoder_policy)),
+        alignment(std::move(alignment_policy)),
+        modules(std::move(options)),
+        tasks_(std::move(task_list)) {}
+
+  // ---- shapes and parameters
+  // ----------------------------------------------------------------------
+
+  [[nodiscard]] bool built() const { return !trunks_.empty(); }
+
+  /// Names all parameters and gives them their first values.
+  void build(const input_shape& shape, std::uint64_t seed) {
+    require(tasks_.size() > 0, "model", "there is no task");
+    theta_ = {};
+    trunks_.clear();
+    modules_.clear();
+    shape_ = shape;
+    trunks_.push_back(encoder.build(theta_, "trunk", shape));
+    for (index_t t = 0; t < tasks_.size(); ++t) {
+      append_module(t, 0);
+    }
+    theta_.initialise(seed);
+    for (index_t t = 0; t < tasks_.size(); ++t) {
+      set_scaling(t, 0, 1);
+    }
+  }
+
+  /// Appends a task, with a trunk of its own when `own_trunk`. Its parameters get first values; all
+  /// others keep theirs. Returns its number.
+  template <class Head>
+  index_t append(const std::string& name, const Head& head, bool own_trunk, std::uint64_t seed) {
+    require(built(), "model", "a task can be added only to a trained model");
+    const auto before = static_cast<segment_id>(theta_.segments().size());
+    tasks_.add(name, typename Tasks::head_type(head));
+    const index_t t = tasks_.size() - 1;
+    if (own_trunk) {
+      trunks_.push_back(encoder.build(theta_, prefix(t) + "trunk", shape_));
+    }
+    append_module(t, own_trunk ? static_cast<index_t>(trunks_.size()) - 1 : 0);
+    for (auto id = before; id < static_cast<segment_id>(theta_.segments().size()); ++id) {
+      theta_.initialise(id, seed);
+    }
+    set_scaling(t, 0, 1);
+    return t;
+  }
+
+  [[nodiscard]] const Tasks& task_list() const { return tasks_; }
+  [[nodiscard]] const input_shape& shape() const { return shape_; }
+  [[nodiscard]] parameters<T>& theta() { return theta_; }
+  [[nodiscard]] const parameters<T>& theta() const { return theta_; }
+  [[nodiscard]] const task_module& module(index_t t) const {
+    return modules_[static_cast<std::size_t>(t)];
+  }
+  [[nodiscard]] const trunk_module& trunk(index_t i = 0) const {
+    return trunks_[static_cast<std::size_t>(i)];
+  }
+  [[nodiscard]] std::string prefix(index_t t) const { return "task/" + tasks_[t].name + "/"; }
+
+  /// Mean and deviation that task t's labels were standardised with.
+  [[nodiscard]] double label_mean(index_t t) const { return scaling(t)(0, 0); }
+  [[nodiscard]] double label_deviation(index_t t) const { return scaling(t)(0, 1); }
+  void set_scaling(index_t t, double mean, double deviation) {
+    const auto s = theta_.view(scaling_[static_cast<std::size_t>(t)]);
+    s(0, 0) = static_cast<T>(mean);
+    s(0, 1) = static_cast<T>(deviation);
+  }
+
+  /// Refuses inputs of another shape than the model was built for.
+  void check_shape(const input_set& inputs) const {
+    require(built(), "model", "it has not been trained");
+    require(inputs.shape() == shape_, "model",
+            "the inputs have another width than those the model was trained on");
+  }
+
+  // ---- computing
+  // ----------------------------------------------------------------------------------
+
+  /// b of a batch, followed by `copies` perturbed ones: (n (1 + copies), d_b). The perturbation is
+  /// normal with `scale` times the root mean square of b.
+  template <Backend B>
+  graph::var<B> represent(graph::tape<B>& tape, const trunk_module& trunk, const input_batch& batch,
+                          index_t copies, double scale) const {
+    using namespace graph;
+    const auto b = trunk(tape, batch);
+    if (copies == 0) {
+      return b;
+    }
+    const auto rms = sqrt(mean(square(stop_gradient(b))));
+    const auto zero = tape.make(b.rows() * copies, b.cols());
+    tape.backend().fill(zero, 0);
+    const auto noise = add_normal(tape.constant(zero), scale) *
+                       broadcast_column(broadcast_row(rms, zero.rows), zero.cols);
+    auto same = tape.template host_array<index_t>(copies);
+    const var<B> parts[] = {b, select_blocks<B>(b, b.rows(), same) + noise};
+    return concatenate_rows<B>(parts);
+  }
+
+  /// Predictions of every task for all rows of `inputs`, as the user sees them: one matrix (rows,
+  /// outputs) a task, regression in the labels' units, classification as probabilities.
+  template <Backend B>
+  std::vector<matrix<double>> predict(const B& backend, const input_set& inputs) const {
+    check_shape(inputs);
+    std::vector<matrix<double>> out;
+    for (index_t t = 0; t < tasks_.size(); ++t) {
+      out.emplace_back(inputs.size(),
+                       tasks_.visit(t, [](const auto& head) { return head.outputs(); }));
+    }
+    each_chunk(backend, inputs, [&](auto& tape, const auto& numbers, auto& views, index_t first) {
+      const auto z = views.latent();
+      const auto predictions = views.predictions(z, views.all_tasks());
+      for (std::size_t k = 0; k < numbers.size(); ++k) {
+        auto& rows = out[static_cast<std::size_t>(numbers[k])];
+        tape.backend().download(predictions[k].value(),
+                                rows.view().row_range(first, predictions[k].rows()));
+      }
+    });
+    for (index_t t = 0; t < tasks_.size(); ++t) {
+      auto& rows = out[static_cast<std::size_t>(t)];
+      tasks_.visit(t, [&](const auto& head) {
+        for (index_t r = 0; r < rows.rows(); ++r) {
+          if (head.standardise) {
+            for (double& v : rows.row(r)) {
+              v = label_mean(t) + label_deviation(t) * v;
+            }
+          }
+          head.transform(rows.row(r));
+        }
+      });
+    }
+    return out;
+  }
+
+  /// Latent points z_t (rows, d) of every task, or with `flat` the coordinates u_t (rows, d_u) in
+  /// the common frame.
+  template <Backend B>
+  std::vector<matrix<double>> coordinates(const B& backend, const input_set& inputs,
+                                          bool flat) const {
+    check_shape(inputs);
+    require(!flat || Alignment::frame == alignment::frame::flat, "model",
+            "it has no common frame, which GATE would give it");
+    std::vector<matrix<double>> out(static_cast<std::size_t>(tasks_.size()));
+    each_chunk(backend, inputs, [&](auto& tape, const auto& numbers, auto& views, index_t first) {
+      const auto points = flat ? views.flat() : views.latent();
+      const index_t n = views.rows();
+      for (std::size_t k = 0; k < numbers.size(); ++k) {
+        auto& rows = out[static_cast<std::size_t>(numbers[k])];
+        if (rows.empty()) {
+          rows = matrix<double>(inputs.size(), points.cols());
+        }
+        tape.backend().download(points.value().row_range(static_cast<index_t>(k) * n, n),
+                                rows.view().row_range(first, n));
+      }
+    });
+    return out;
+  }
+
+ private:
+  void append_module(index_t t, index_t trunk) {
+    const index_t outputs = tasks_.visit(t, [](const auto& head) { return head.outputs(); });
+    auto module = task_module::make(theta_, prefix(t).substr(0, prefix(t).size() - 1),
+                                    trunks_[static_cast<std::size_t>(trunk)].width(),
+                                    Alignment::frame, modules, outputs);
+    module.trunk = trunk;
+    modules_.push_back(std::move(module));
+    scaling_.resize(static_cast<std::size_t>(t) + 1);
+    scaling_.back() = theta_.add(prefix(t) + "scaling", 1, 2, initialiser::zeros);
+    theta_.freeze(prefix(t) + "scaling");
+  }
+
+  [[nodiscard]] matrix_view<const T> scaling(index_t t) const {
+    return theta_.view(scaling_[static_cast<std::size_t>(t)]);
+  }
+
+  // f(tape, task numbers, views, first row) for every chunk of rows and every trunk, in evaluation
+  // mode.
+  template <Backend B, class F>
+  void each_chunk(const B& device, const input_set& inputs, F&& f) const {
+    static_assert(std::is_same_v<typename B::scalar, T>,
+                  "the backend computes with another scalar than the model has parameters");
+    constexpr index_t chunk = 256;
+    graph::tape<B> tape(device);
+    backend::buffer<B> theta(device, theta_.size());
+    theta.assign(device, theta_.values());
+    tape.bind(theta_.segments(), theta.view());
+    input_batch batch;
+    std::vector<index_t> rows;
+    for (index_t first = 0; first < inputs.size(); first += chunk) {
+      rows.resize(static_cast<std::size_t>(std::min(chunk, inputs.size() - first)));
+      std::iota(rows.begin(), rows.end(), first);
+      inputs.gather(rows, batch);
+      tape.begin(graph::mode::evaluation);
+      for (index_t i = 0; i < static_cast<index_t>(trunks_.size()); ++i) {
+        std::vector<index_t> numbers;
+        std::vector<const task_module*> chosen;
+        for (index_t t = 0; t < tasks_.size(); ++t) {
+          if (module(t).trunk == i) {
+            numbers.push_back(t);
+            chosen.push_back(&module(t));
+          }
+        }
+        if (numbers.empty()) {
+          continue;
+        }
+        const auto b = trunk(i)(tape, batch);
+        task_views<B, Tasks> views(tape, tasks_, numbers, chosen, {}, b,
+                                   static_cast<index_t>(rows.size()));
+        f(tape, numbers, views, first);
+      }
+    }
+  }
+
+  Tasks tasks_{};
+  input_shape shape_{};
+  parameters<T> theta_{};
+  std::vector<trunk_module> trunks_;
+  std::vector<task_module> modules_;
+  std::vector<segment_id> scaling_;
+};
+
+/// A model from its parts: `multitask(encoder::mlp{}, tasks{regression("a"), binary("b")},
+/// alignment::gate{})`. The scalar of its parameters is float, or `multitask<double>(...)`.
+template <Scalar T = float, class EncoderPolicy, class Tasks, class Alignment = alignment::none>
+multitask_model<EncoderPolicy, Alignment, Tasks, T> multitask(EncoderPolicy encoder, Tasks tasks,
+                                                              Alignment alignment = {},
+                                                              module_options modules = {}) {
+  return {std::move(encoder), std::move(tasks), std::move(alignment), std::move(modules)};
+}
+
+}  // namespace vierbein

@@ -1,0 +1,209 @@
+// What an alignment loss sees of one batch.
+#pragma once
+
+#include <numeric>
+#include <span>
+
+#include "vierbein/alignment/concept.hpp"
+#include "vierbein/graph/operations.hpp"
+#include "vierbein/model/task_module.hpp"
+
+namespace vierbein {
+
+/// The frozen sources of a task that is being added, on the rows of one batch.
+template <Backend B>
+struct anchor_batch {
+  index_t sources = 0;
+  graph::var<B> mean_flat;       ///< (n, d_u)
+  graph::var<B> mean_distances;  ///< (K n, 1), none without copies
+  graph::var<B> flat;            ///< (sources · n, d_u), stacked by source
+};
+
+/// The views of alignment/concept.hpp. Everything is recorded when first asked for.
+template <Backend B, class Tasks>
+class task_views {
+ public:
+  using backend_type = B;
+  using var = graph::var<B>;
+
+  /// `modules` and `labels` are those of the N tasks; `numbers` are their positions in `tasks`. `b`
+  /// holds the batch's representation (n, d_b), followed by its K perturbed copies.
+  task_views(graph::tape<B>& tape, const Tasks& tasks, std::span<const index_t> numbers,
+             std::span<const task_module* const> modules, std::span<const var> labels, var b,
+             index_t rows, const anchor_batch<B>* anchors = nullptr)
+      : tape_(tape),
+        tasks_(tasks),
+        numbers_(numbers),
+        modules_(modules),
+        labels_(labels),
+        b_(b),
+        rows_(rows),
+        copies_(b.rows() / std::max(rows, index_t{1}) - 1),
+        anchors_(anchors) {}
+
+  [[nodiscard]] graph::tape<B>& tape() const { return tape_; }
+  [[nodiscard]] index_t tasks() const { return static_cast<index_t>(modules_.size()); }
+  [[nodiscard]] index_t rows() const { return rows_; }
+  [[nodiscard]] index_t copies() const { return copies_; }
+
+  [[nodiscard]] index_t task_index(const std::string& name) const {
+    for (std::size_t i = 0; i < numbers_.size(); ++i) {
+      if (tasks_[numbers_[i]].name == name) {
+        return static_cast<index_t>(i);
+      }
+    }
+    throw error("alignment", fmt::format("no task is called '{}'", name));
+  }
+
+  /// 0 ... N-1
+  std::span<const index_t> all_tasks() {
+    if (all_.empty()) {
+      auto all = tape_.template host_array<index_t>(tasks());
+      std::iota(all.begin(), all.end(), index_t{0});
+      all_ = all;
+    }
+    return all_;
+  }
+
+  /// z_t of the batch, (N n, d).
+  var latent() {
+    if (!latent_) {
+      latent_ = originals(everything_latent());
+    }
+    return latent_;
+  }
+
+  /// u_t of the batch, (N n, d_u), and of its copies, (N K n, d_u).
+  var flat() {
+    if (!flat_) {
+      flat_ = originals(everything_flat());
+    }
+    return flat_;
+  }
+  var flat_copies() {
+    auto blocks = tape_.template host_array<index_t>(tasks() * copies_);
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      const auto k = static_cast<index_t>(i);
+      blocks[i] = k / copies_ * (copies_ + 1) + 1 + k % copies_;
+    }
+    return graph::select_blocks<B>(everything_flat(), rows_, blocks);
+  }
+
+  /// F⁻¹ of task which[i] on block i of u.
+  var decode(var u, std::span<const index_t> which) {
+    return through(&task_module::inverse, u, which);
+  }
+
+  /// Prediction of task which[i] from block i of z, one var a block.
+  std::span<const var> predictions(var z, std::span<const index_t> which) {
+    const var h = through(&task_module::head, z, which);
+    const auto count = static_cast<index_t>(which.size());
+    const index_t height = h.rows() / count;
+    auto out = tape_.template host_array<var>(count);
+    auto weights = tape_.template host_array<var>(count);
+    auto biases = tape_.template host_array<var>(count);
+    bool alike = true;
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      const auto& layer = module(which[i]).output;
+      weights[i] = tape_.parameter(layer.weight);
+      biases[i] = tape_.parameter(layer.bias);
+      alike = alike && weights[i].cols() == weights[0].cols();
+    }
+    var together{};
+    if (alike) {  // heads of one width end in one group of products
+      together = graph::affine_stacked<B>(h, weights, biases);
+    }
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      const auto first = static_cast<index_t>(i) * height;
+      out[i] = alike ? graph::slice_rows(together, first, height)
+                     : graph::affine(graph::slice_rows(h, first, height), weights[i], biases[i]);
+    }
+    return out;
+  }
+
+  /// Loss of head which[i] on block i of z against the batch's labels.
+  std::span<const var> head_losses(var z, std::span<const index_t> which) {
+    const auto predicted = predictions(z, which);
+    auto out = tape_.template host_array<var>(static_cast<index_t>(which.size()));
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      const auto k = static_cast<std::size_t>(which[i]);
+      out[i] = tasks_.visit(numbers_[k],
+                            [&](const auto& head) { return head.loss(predicted[i], labels_[k]); });
+    }
+    return out;
+  }
+
+  /// Parameters of the latent encoders: how many a task has, and number i of task t.
+  [[nodiscard]] index_t latent_parameters() const {
+    return 2 * static_cast<index_t>(modules_[0]->encoder.layers.size());
+  }
+  [[nodiscard]] var latent_parameter(index_t t, index_t i) const {
+    const graph::linear& layer = module(t).encoder.layers[static_cast<std::size_t>(i / 2)];
+    return tape_.parameter(i % 2 == 0 ? layer.weight : layer.bias);
+  }
+
+  [[nodiscard]] bool anchored() const { return anchors_ != nullptr; }
+  [[nodiscard]] index_t source_count() const { return anchored() ? anchors_->sources : tasks(); }
+  [[nodiscard]] var anchor_flat() const { return anchors_->mean_flat; }
+  [[nodiscard]] var anchor_distances() const { return anchors_->mean_distances; }
+  var source_flat(std::span<const index_t> sources) {
+    return graph::select_blocks<B>(anchored() ? anchors_->flat : flat(), rows_, sources);
+  }
+
+ private:
+  [[nodiscard]] const task_module& module(index_t t) const {
+    return *modules_[static_cast<std::size_t>(t)];
+  }
+
+  // One stack of several tasks' modules on the stacked rows x.
+  var through(graph::dense_stack task_module::* part, var x, std::span<const index_t> which) {
+    auto stacks =
+        tape_.template host_array<const graph::dense_stack*>(static_cast<index_t>(which.size()));
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      stacks[i] = &(module(which[i]).*part);
+    }
+    return graph::stacked_tasks<B>(tape_, stacks, x, false);
+  }
+
+  // z and u with the copies behind each task's rows: (N (1 + K) n, ·).
+  var everything_latent() {
+    if (!all_latent_) {
+      auto stacks = tape_.template host_array<const graph::dense_stack*>(tasks());
+      for (std::size_t i = 0; i < stacks.size(); ++i) {
+        stacks[i] = &modules_[i]->encoder;
+      }
+      all_latent_ = graph::stacked_tasks<B>(tape_, stacks, b_, true);
+    }
+    return all_latent_;
+  }
+  var everything_flat() {
+    if (!all_flat_) {
+      all_flat_ = through(&task_module::transfer, everything_latent(), all_tasks());
+    }
+    return all_flat_;
+  }
+  var originals(var everything) {
+    if (copies_ == 0) {
+      return everything;
+    }
+    auto blocks = tape_.template host_array<index_t>(tasks());
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      blocks[i] = static_cast<index_t>(i) * (copies_ + 1);
+    }
+    return graph::select_blocks<B>(everything, rows_, blocks);
+  }
+
+  graph::tape<B>& tape_;
+  const Tasks& tasks_;
+  std::span<const index_t> numbers_;
+  std::span<const task_module* const> modules_;
+  std::span<const var> labels_;
+  var b_;
+  index_t rows_;
+  index_t copies_;
+  const anchor_batch<B>* anchors_;
+  std::span<const index_t> all_;
+  var all_latent_, all_flat_, latent_, flat_;
+};
+
+}  // namespace vierbein

@@ -1,0 +1,81 @@
+// Adam with decoupled weight decay.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "vierbein/optimizer/concept.hpp"
+
+namespace vierbein::optimizer {
+
+/// AdamW (Loshchilov and Hutter 2019): Adam's step plus a decay of its own,
+///     m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²,
+///     θ ← θ - learning_rate (m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + epsilon) + weight_decay θ),
+/// where t counts the steps and m, v begin as zero. The schedule's factor scales both terms.
+struct adamw {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 1e-2;  ///< each step shrinks θ by the factor 1 - learning_rate weight_decay
+
+  /// Throws unless learning_rate ≥ 0, 0 ≤ β < 1, epsilon ≥ 1e-30 (below that, 0 / 0 threatens in
+  /// float) and 0 ≤ learning_rate weight_decay < 1.
+  void validate() const {
+    constexpr double unbounded = std::numeric_limits<double>::infinity();
+    require_option("adamw", "learning_rate", learning_rate, 0, unbounded);
+    require_option("adamw", "beta1", beta1, 0, 1);
+    require_option("adamw", "beta2", beta2, 0, 1);
+    require_option("adamw", "epsilon", epsilon, 1e-30, unbounded);
+    require_option("adamw", "weight_decay", weight_decay, 0, unbounded);
+    require_option("adamw", "learning_rate * weight_decay", learning_rate * weight_decay, 0, 1);
+  }
+
+  template <Backend B>
+  class state;
+};
+
+template <Backend B>
+class adamw::state {
+ public:
+  using scalar = typename B::scalar;
+  using space = typename B::space;
+
+  state(const adamw& options, const B& backend, index_t size)
+      : options_((options.validate(), options)),
+        backend_(backend),
+        size_(size),
+        first_moment_(zeros(backend_, memory_, size)),
+        second_moment_(zeros(backend_, memory_, size)) {}
+
+  /// See optimizer/concept.hpp.
+  void step(array_view<scalar, space> theta, array_view<const scalar, space> gradient, double scale,
+            double rate_factor, std::span<const range> trainable) {
+    require_lengths("adamw", size_, theta.size, gradient.size, trainable);
+    ++steps_;
+    const auto t = static_cast<double>(steps_);
+    const backend::adam_coefficients k{.learning_rate = options_.learning_rate * rate_factor,
+                                       .beta1 = options_.beta1,
+                                       .beta2 = options_.beta2,
+                                       .epsilon = options_.epsilon,
+                                       .decay = options_.weight_decay,
+                                       .correction1 = 1 - std::pow(options_.beta1, t),
+                                       .correction2 = 1 - std::pow(options_.beta2, t)};
+    for (const range& r : trainable) {
+      backend_.adam_step(theta.range(r.offset, r.size), gradient.range(r.offset, r.size),
+                         static_cast<scalar>(scale), first_moment_.range(r.offset, r.size),
+                         second_moment_.range(r.offset, r.size), k);
+    }
+  }
+
+ private:
+  adamw options_;
+  B backend_;
+  index_t size_;
+  index_t steps_ = 0;
+  arena<typename B::memory> memory_;
+  array_view<scalar, space> first_moment_;
+  array_view<scalar, space> second_moment_;
+};
+
+}  // namespace vierbein::optimizer

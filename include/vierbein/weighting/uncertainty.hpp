@@ -1,0 +1,77 @@
+// Weights from each task's learned noise.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "vierbein/core/error.hpp"
+#include "vierbein/weighting/concept.hpp"
+
+namespace vierbein::weighting {
+
+/// Uncertainty weighting (Kendall, Gal and Cipolla 2018): the sum Σ_t ½ e^{-s_t} ℓ_t + ½ s_t, with
+/// the log variance s_t of a task's noise learned beside the model. So w_t = ½ e^{-s_t}, and s_t
+/// follows ∂/∂s_t = ½ (1 - e^{-s_t} ℓ_t); at rest s_t = log ℓ_t. Losses must not be negative.
+///
+/// `weigh` returns the weights of the present s_t and then moves them by one step of Adam with
+/// epsilon 1e-8; s_t of a task that is absent from the batch stays. Deviation: the paper and its
+/// peers train s_t with the model's own optimiser and learning rate; here it has its own, so that
+/// the policy knows no optimiser and the model's schedule does not stop it.
+///
+/// It remembers: a copy goes its own way, and `reset` begins again.
+struct uncertainty {
+  using weighting_kind = loss_based;
+
+  double learning_rate = 1e-2;
+  double initial = 0;  ///< first value of every s_t
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+
+  /// What is learned of one task.
+  struct noise {
+    double s = 0;  ///< log variance
+    double first_moment = 0;
+    double second_moment = 0;
+    double beta1_power = 1;  ///< β₁ to the number of its steps
+    double beta2_power = 1;
+  };
+  std::vector<noise> tasks = {};  ///< filled by `reset` or by the first `weigh`
+
+  /// Begins again. Throws for an unusable option.
+  void reset(std::size_t task_count) {
+    require(learning_rate >= 0 && std::isfinite(learning_rate), "weighting::uncertainty",
+            "learning_rate must be finite and not negative, but is {}", learning_rate);
+    require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, "weighting::uncertainty",
+            "beta1 and beta2 must be in [0, 1), but are {} and {}", beta1, beta2);
+    require(std::isfinite(initial), "weighting::uncertainty", "initial must be finite, but is {}",
+            initial);
+    tasks.assign(task_count, noise{.s = initial});
+  }
+
+  void weigh(losses l, weights w) {
+    if (tasks.empty()) {
+      reset(l.size());
+    }
+    require(tasks.size() == l.size(), "weighting::uncertainty",
+            "made for {} tasks, but given {} losses; call reset", tasks.size(), l.size());
+    for (std::size_t t = 0; t < l.size(); ++t) {
+      const double precision = std::exp(-tasks[t].s);
+      w[t] = 0.5 * precision;
+      if (l.has(t)) {
+        move(tasks[t], 0.5 * (1 - precision * l[t]));
+      }
+    }
+  }
+
+ private:
+  void move(noise& n, double slope) const {
+    n.beta1_power *= beta1;
+    n.beta2_power *= beta2;
+    n.first_moment = beta1 * n.first_moment + (1 - beta1) * slope;
+    n.second_moment = beta2 * n.second_moment + (1 - beta2) * slope * slope;
+    n.s -= learning_rate * (n.first_moment / (1 - n.beta1_power)) /
+           (std::sqrt(n.second_moment / (1 - n.beta2_power)) + 1e-8);
+  }
+};
+
+}  // namespace vierbein::weighting
