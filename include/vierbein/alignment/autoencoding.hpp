@@ -10,7 +10,7 @@ namespace vierbein::alignment {
 struct autoencoding {
   double coefficient = 1;
 
-  static constexpr alignment::frame frame = frame::flat;
+  static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
 
   template <class Views>

@@ -2,7 +2,7 @@
 //
 // An alignment loss pulls the tasks' latent spaces together. A type is one when it is a plain
 // aggregate of options and offers
-//     static constexpr alignment::frame frame;   which task modules it needs (see below)
+//     static constexpr latent_space needs;         which task modules it needs (see below)
 //     index_t copies() const;                    perturbed copies of each input that it wants,
 //     mostly 0 template <class Views> typename Views::var operator()(Views& v) const;   records the
 //     loss, 1 x 1; an empty var for none template <class Visitor> void options(Visitor&&);
@@ -43,7 +43,7 @@ namespace vierbein::alignment {
 ///   none    a head on the shared representation (hard sharing)
 ///   latent  a latent encoder E_t and a head
 ///   flat    also the transfer F_t into the common frame and its inverse F⁻¹_t (GATE)
-enum class frame { none, latent, flat };
+enum class latent_space { none, latent, flat };
 
 /// Which pairs of tasks are aligned.
 struct pair_set {
@@ -68,7 +68,7 @@ enum class pair_scaling { average, sum };
 
 template <class A>
 concept AlignmentLoss = requires(const A a) {
-  { A::frame } -> std::convertible_to<frame>;
+  { A::needs } -> std::convertible_to<latent_space>;
   { a.copies() } -> std::convertible_to<index_t>;
 };
 

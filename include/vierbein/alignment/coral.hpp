@@ -12,7 +12,7 @@ struct coral {
   double coefficient = 1;
   pair_scaling scaling = pair_scaling::average;
 
-  static constexpr alignment::frame frame = frame::latent;
+  static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
 
   template <class Views>

@@ -15,7 +15,7 @@ struct mapping {
   pair_set pairs{};
   pair_scaling scaling = pair_scaling::average;
 
-  static constexpr alignment::frame frame = frame::flat;
+  static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
 
   template <class Views>

@@ -18,7 +18,7 @@ struct sum {
   sum() = default;
   explicit sum(Parts... p) : parts(std::move(p)...) {}
 
-  static constexpr alignment::frame frame = std::max({frame::none, Parts::frame...});
+  static constexpr latent_space needs = std::max({latent_space::none, Parts::needs...});
   [[nodiscard]] index_t copies() const {
     return std::apply(
         [](const auto&... p) { return std::max({index_t{0}, index_t{p.copies()}...}); }, parts);

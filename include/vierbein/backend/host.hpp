@@ -382,10 +382,13 @@ class host {
 
   /// Batch normalisation over the rows of a batch: like layer_norm with mean and variance per
   /// column. `spread` is (1, cols). Running statistics (1, cols) move towards the batch's by
-  /// `momentum`; the running variance uses the unbiased estimate.
+  /// `momentum`; the running variance uses the unbiased estimate. An empty batch moves nothing.
   void batch_norm(const_view x, const_view gain, const_view bias, T epsilon, T momentum,
                   view running_mean, view running_variance, view normalised, view spread,
                   view y) const {
+    if (x.rows == 0) {
+      return;
+    }
     self().run(x.cols, x.rows * 4, [&](index_t first, index_t last) {
       const auto n = static_cast<T>(x.rows);
       for (index_t c = first; c < last; ++c) {

@@ -26,7 +26,7 @@ namespace vierbein::chem {
 struct reject {
   index_t row = 0;
   std::string smiles;
-  std::string reason;  ///< RDKit's words, on one line
+  std::string reason;  ///< on one line, in RDKit's words where it has some
 };
 
 /// Molecules and where they came from. RDKit keeps intermediate results inside a molecule, also
@@ -91,8 +91,21 @@ void for_each_molecule(const molecule_set& set, const F& f) {
   });
 }
 
+/// What stands behind a SMILES and a blank and is no extension `|...|` of it: RDKit would take it
+/// for a name. Empty when there is nothing.
+inline std::string_view trailing_text(std::string_view smiles) {
+  constexpr std::string_view blanks = " \t\r\n";
+  smiles.remove_prefix(std::min(smiles.find_first_not_of(blanks), smiles.size()));
+  smiles.remove_prefix(std::min(smiles.find_first_of(blanks), smiles.size()));
+  smiles.remove_prefix(std::min(smiles.find_first_not_of(blanks), smiles.size()));
+  return smiles.starts_with('|') ? std::string_view() : smiles;
+}
+
 /// The molecule, or null when the SMILES is none.
 inline std::shared_ptr<const RDKit::ROMol> parse_smiles(const std::string& smiles) {
+  if (!trailing_text(smiles).empty()) {
+    return nullptr;
+  }
   std::shared_ptr<const RDKit::ROMol> molecule(
       RDKit::SmilesToMol(smiles, RDKit::SmilesParserParams{}));
   return molecule != nullptr && molecule->getNumAtoms() > 0 ? molecule : nullptr;
@@ -124,6 +137,9 @@ inline std::string reject_reason(const std::string& smiles) {
   if (smiles.find_first_not_of(" \t\r\n") == std::string::npos) {
     return "empty SMILES";
   }
+  if (!trailing_text(smiles).empty()) {
+    return "text behind the SMILES";
+  }
   std::ostringstream log;
   struct restore_at_end {
     RDLogger logger = rdErrorLog;
@@ -144,8 +160,8 @@ inline std::string reject_reason(const std::string& smiles) {
 }  // namespace detail
 
 /// Parses SMILES, one molecule each, and lets RDKit sanitise them (valences, rings, aromaticity,
-/// stereochemistry; explicit hydrogens become implicit). What RDKit does not accept, or has no
-/// atoms, is left out and recorded with the reason. Nothing is logged.
+/// stereochemistry; explicit hydrogens become implicit). What RDKit does not accept, has no atoms
+/// or has text behind the SMILES is left out and recorded with the reason. Nothing is logged.
 inline molecule_set read_smiles(std::span<const std::string> smiles) {
   std::vector<std::shared_ptr<const RDKit::ROMol>> parsed(smiles.size());
   detail::for_each_index(static_cast<index_t>(smiles.size()), [&](index_t i) {

@@ -88,6 +88,11 @@ class parameters {
     }
   }
 
+  /// Freezes (or thaws) one segment.
+  void freeze(segment_id id, bool frozen) {
+    segments_[static_cast<std::size_t>(id)].frozen = frozen;
+  }
+
   /// Gives segment `id` its first values. They depend on the seed and the segment's name, not on
   /// what other segments there are.
   void initialise(segment_id id, std::uint64_t seed) {

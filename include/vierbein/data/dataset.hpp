@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -67,8 +68,8 @@ struct dataset {
       for (const label_column& c : labels) {
         names.push_back(c.name);
       }
-      throw error("dataset", fmt::format("no labels '{}'; there are '{}'", name,
-                                         fmt::join(names, "', '")));
+      throw error("dataset",
+                  fmt::format("no labels '{}'; there are '{}'", name, fmt::join(names, "', '")));
     }
     return *column;
   }
@@ -169,9 +170,9 @@ struct dataset {
     for (index_t r = 0; r < column.size(); ++r) {
       for (const double v : column.values.row(r)) {
         if (std::isinf(v)) {
-          throw error(fmt::format("labels '{}', row {} (counted from 0)", column.name, r),
-                      fmt::format("expected a finite number, or NaN where it is missing, found {}",
-                                  v));
+          throw error(
+              fmt::format("labels '{}', row {} (counted from 0)", column.name, r),
+              fmt::format("expected a finite number, or NaN where it is missing, found {}", v));
         }
       }
     }

@@ -6,9 +6,9 @@
 //     void begin_epoch(index_t epoch);                       // the batches of that epoch
 //     index_t batches() const;                               // number of them
 //     std::span<const index_t> batch(index_t i) const;       // rows of one, until begin_epoch
-// `rows` are the rows to train on, `rows_of_task[t]` those of them that task t has a label for (see
-// labelled_rows in data/dataset.hpp). An epoch's batches depend on the seed and the number of the
-// epoch alone. `begin_epoch` allocates nothing.
+// `rows` are the rows to train on, each once, `rows_of_task[t]` those of them that task t has a
+// label for (see labelled_rows in data/dataset.hpp). An epoch's batches depend on the seed and the
+// number of the epoch alone. `begin_epoch` allocates nothing.
 #pragma once
 
 #include <algorithm>
@@ -25,14 +25,15 @@ namespace vierbein::data {
 
 /// See the head of this file.
 template <class S>
-concept Sampler = requires(const S& options, std::span<const index_t> rows,
-                           std::span<const std::vector<index_t>> rows_of_task, std::uint64_t seed,
-                           typename S::state& state) {
-  typename S::state(options, rows, rows_of_task, seed);
-  state.begin_epoch(index_t{});
-  { std::as_const(state).batches() } -> std::same_as<index_t>;
-  { std::as_const(state).batch(index_t{}) } -> std::same_as<std::span<const index_t>>;
-};
+concept Sampler =
+    requires(const S& options, std::span<const index_t> rows,
+             std::span<const std::vector<index_t>> rows_of_task, typename S::state& state) {
+      requires std::constructible_from<typename S::state, const S&, decltype(rows),
+                                       decltype(rows_of_task), std::uint64_t>;
+      state.begin_epoch(index_t{});
+      { std::as_const(state).batches() } -> std::same_as<index_t>;
+      { std::as_const(state).batch(index_t{}) } -> std::same_as<std::span<const index_t>>;
+    };
 
 namespace sampler {
 
@@ -117,25 +118,30 @@ class balanced::state {
             "unlabelled must be at least 0 and less than 1, but is {}", options_.unlabelled);
     require(!rows.empty(), "sampler::balanced", "no rows to sample");
     require(!rows_of_task.empty(), "sampler::balanced", "no tasks");
-    const index_t last = std::ranges::max(rows);
-    std::vector<char> labelled(static_cast<std::size_t>(last) + 1, 0);
+    const auto [lowest, highest] = std::ranges::minmax(rows);
+    require(lowest >= 0, "sampler::balanced", "row {} is negative", lowest);
+    enum : char { absent, without_label, with_label };
+    std::vector<char> kind(static_cast<std::size_t>(highest) + 1, absent);
+    for (const index_t r : rows) {
+      kind[static_cast<std::size_t>(r)] = without_label;
+    }
     for (std::size_t t = 0; t < rows_of_task.size(); ++t) {
       require(!rows_of_task[t].empty(), "sampler::balanced", "task {} has no labelled row", t);
       for (const index_t r : rows_of_task[t]) {
-        require(r >= 0 && r <= last, "sampler::balanced", "row {} of task {} is not among the rows",
-                r, t);
-        labelled[static_cast<std::size_t>(r)] = 1;
+        require(r >= 0 && r <= highest && kind[static_cast<std::size_t>(r)] != absent,
+                "sampler::balanced", "row {} of task {} is not among the rows", r, t);
+        kind[static_cast<std::size_t>(r)] = with_label;
       }
       tasks_.emplace_back(rows_of_task[t]);
     }
     std::vector<index_t> with;
     std::vector<index_t> without;
     for (const index_t r : rows) {
-      (labelled[static_cast<std::size_t>(r)] != 0 ? with : without).push_back(r);
+      (kind[static_cast<std::size_t>(r)] == with_label ? with : without).push_back(r);
     }
     labelled_ = pool(std::move(with));
     unlabelled_ = pool(std::move(without));
-    last_batch_.resize(labelled.size());
+    last_batch_.resize(kind.size());
     const auto n = static_cast<index_t>(rows.size());
     options_.batch = std::min(options_.batch, n);
     batches_ = (n + options.batch - 1) / options.batch;

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <iterator>
 #include <map>
+#include <numeric>
 #include <span>
 #include <string>
 #include <string_view>
@@ -95,7 +98,7 @@ struct group_options {
                                             std::uint64_t seed, const group_options& options = {}) {
   const auto n = static_cast<index_t>(keys.size());
   const auto [validation, test] = detail::split_sizes("group_split", n, f);
-  const auto train = n - validation - test;
+  const index_t train = f.train > 0 ? n - validation - test : 0;
 
   // Groups in the order of their first sample.
   std::vector<std::vector<index_t>> groups;
@@ -103,29 +106,32 @@ struct group_options {
   for (index_t r = 0; r < n; ++r) {
     const std::string_view key = keys[static_cast<std::size_t>(r)];
     const bool alone = options.separate_empty && key.empty();
-    const std::size_t g = alone ? groups.size() : known.try_emplace(key, groups.size()).first->second;
+    const std::size_t g =
+        alone ? groups.size() : known.try_emplace(key, groups.size()).first->second;
     if (g == groups.size()) {
       groups.emplace_back();
     }
     groups[g].push_back(r);
   }
 
-  std::vector<index_t> order(groups.size());
-  if (options.balanced) {
-    order = random_permutation(static_cast<index_t>(groups.size()),
-                               random_stream{seed, name_hash("group_split")});
-  } else {
-    std::iota(order.begin(), order.end(), index_t{0});
-  }
   const auto size_of = [&](index_t g) {
     return static_cast<index_t>(groups[static_cast<std::size_t>(g)].size());
   };
+  std::vector<index_t> order;
   if (options.balanced) {
-    std::ranges::stable_partition(order, [&](index_t g) {
+    const auto large = [&](index_t g) {
       return 2 * size_of(g) > validation || 2 * size_of(g) > test;
-    });
+    };
+    const std::vector<index_t> random = random_permutation(
+        static_cast<index_t>(groups.size()), random_stream{seed, name_hash("group_split")});
+    std::ranges::copy_if(random, std::back_inserter(order), large);
+    std::ranges::copy_if(random, std::back_inserter(order), std::not_fn(large));
   } else {
-    std::ranges::stable_sort(order, std::ranges::greater{}, size_of);
+    order.resize(groups.size());
+    std::iota(order.begin(), order.end(), index_t{0});
+    std::ranges::sort(order, [&](index_t a, index_t b) {
+      return std::pair(size_of(b), a) < std::pair(size_of(a), b);
+    });
   }
 
   split_rows parts;
@@ -155,9 +161,9 @@ struct group_options {
                                              std::string_view validation = "") {
   split_rows parts;
   for (std::size_t r = 0; r < column.size(); ++r) {
-    std::vector<index_t>& part = column[r] == test                                 ? parts.test
+    std::vector<index_t>& part = column[r] == test                                ? parts.test
                                  : !validation.empty() && column[r] == validation ? parts.validation
-                                                                                   : parts.train;
+                                                                                  : parts.train;
     part.push_back(static_cast<index_t>(r));
   }
   require(!parts.test.empty(), "column_split", "none of {} rows holds '{}'", column.size(), test);

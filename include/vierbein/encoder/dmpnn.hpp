@@ -28,7 +28,7 @@ struct dmpnn {
 
   index_t hidden = 128;  ///< width of messages
   index_t depth = 3;     ///< rounds of messages, the initial one included
-  encoder::readout readout = readout::mean;
+  encoder::readout readout = encoder::readout::mean;
   double sum_scale = 10;             ///< divisor of readout::sum
   std::vector<index_t> widths{128};  ///< layers behind the readout; the last is the width of b
   activation act = activation::relu;

@@ -12,7 +12,7 @@ enum class deviation { squared, absolute, huber };
 
 /// Predicts one real number; labels are standardised on the training rows.
 struct regression {
-  head::deviation deviation = deviation::squared;
+  head::deviation deviation = head::deviation::squared;
   double huber_delta = 1;  ///< in units of the labels' standard deviation
 
   static constexpr const char* kind = "regression";

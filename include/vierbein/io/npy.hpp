@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
@@ -13,8 +15,10 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 #include <xtensor/xnpy.hpp>
+#include <xtensor/xtensor.hpp>
 
 #include "vierbein/core/matrix.hpp"
 #include "vierbein/io/atomic_file.hpp"

@@ -18,6 +18,10 @@
 
 namespace vierbein {
 
+/// Where a task sees an input: at z_t = E_t(b), at u_t = F_t(z_t) in the common frame, or in the
+/// last hidden layer of its head.
+enum class points_of { latent, flat, head };
+
 /// The model. It knows its architecture from the beginning and its shapes from the first data on,
 /// when `build` names all parameters:
 ///     trunk/...                              the shared encoder
@@ -31,10 +35,10 @@ class multitask_model {
       Encoder<EncoderPolicy>,
       "the encoder must offer input_set and build(parameters&, name, shape) -> module with "
       "width() and operator()(tape&, const batch&): see encoder/concept.hpp");
-  static_assert(
-      AlignmentLoss<Alignment>,
-      "the alignment loss must offer `static constexpr alignment::frame frame`, copies() and "
-      "operator()(views&): see alignment/concept.hpp");
+  static_assert(AlignmentLoss<Alignment>,
+                "the alignment loss must offer `static constexpr alignment::latent_space needs`, "
+                "copies() and "
+                "operator()(views&): see alignment/concept.hpp");
 
  public:
   using scalar = T;
@@ -185,24 +189,27 @@ class multitask_model {
     return out;
   }
 
-  /// Latent points z_t (rows, d) of every task, or with `flat` the coordinates u_t (rows, d_u) in
-  /// the common frame.
+  /// Points of every task, (rows, ·): see points_of.
   template <Backend B>
   std::vector<matrix<double>> coordinates(const B& backend, const input_set& inputs,
-                                          bool flat) const {
+                                          points_of kind) const {
     check_shape(inputs);
-    require(!flat || Alignment::frame == alignment::frame::flat, "model",
+    require(kind != points_of::flat || Alignment::needs == alignment::latent_space::flat, "model",
             "it has no common frame, which GATE would give it");
     std::vector<matrix<double>> out(static_cast<std::size_t>(tasks_.size()));
     each_chunk(backend, inputs, [&](auto& tape, const auto& numbers, auto& views, index_t first) {
-      const auto points = flat ? views.flat() : views.latent();
+      const auto points = kind == points_of::flat     ? views.flat()
+                          : kind == points_of::latent ? views.latent()
+                                                      : views.hidden();
       const index_t n = views.rows();
       for (std::size_t k = 0; k < numbers.size(); ++k) {
         auto& rows = out[static_cast<std::size_t>(numbers[k])];
         if (rows.empty()) {
           rows = matrix<double>(inputs.size(), points.cols());
         }
-        tape.backend().download(points.value().row_range(static_cast<index_t>(k) * n, n),
+        // Without a latent encoder all tasks share the representation.
+        const index_t block = points.rows() == n ? 0 : static_cast<index_t>(k);
+        tape.backend().download(points.value().row_range(block * n, n),
                                 rows.view().row_range(first, n));
       }
     });
@@ -214,7 +221,7 @@ class multitask_model {
     const index_t outputs = tasks_.visit(t, [](const auto& head) { return head.outputs(); });
     auto module = task_module::make(theta_, prefix(t).substr(0, prefix(t).size() - 1),
                                     trunks_[static_cast<std::size_t>(trunk)].width(),
-                                    Alignment::frame, modules, outputs);
+                                    Alignment::needs, modules, outputs);
     module.trunk = trunk;
     modules_.push_back(std::move(module));
     scaling_.resize(static_cast<std::size_t>(t) + 1);

@@ -44,16 +44,17 @@ struct task_module {
 
   template <Scalar T>
   static task_module make(parameters<T>& theta, const std::string& name, index_t width,
-                          alignment::frame frame, const module_options& options, index_t outputs) {
+                          alignment::latent_space needs, const module_options& options,
+                          index_t outputs) {
     using graph::dense_stack;
     task_module m;
     const auto act = options.act;
     const auto none = activation::identity;
-    const bool latent = frame != alignment::frame::none;
+    const bool latent = needs != alignment::latent_space::none;
     m.encoder = dense_stack::make(theta, name + "/encoder", width,
                                   latent ? options.encoder : std::vector<index_t>{}, act,
                                   options.latent_act, options.dropout);
-    if (frame == alignment::frame::flat) {
+    if (needs == alignment::latent_space::flat) {
       require(!options.encoder.empty() && !options.transfer.empty(), "module_options",
               "GATE needs at least one encoder and one transfer layer");
       m.transfer = dense_stack::make(theta, name + "/transfer", m.encoder.width, options.transfer,

@@ -100,26 +100,29 @@ class task_views {
     const auto count = static_cast<index_t>(which.size());
     const index_t height = h.rows() / count;
     auto out = tape_.template host_array<var>(count);
-    auto weights = tape_.template host_array<var>(count);
+    auto kernels = tape_.template host_array<var>(count);
     auto biases = tape_.template host_array<var>(count);
     bool alike = true;
     for (std::size_t i = 0; i < which.size(); ++i) {
       const auto& layer = module(which[i]).output;
-      weights[i] = tape_.parameter(layer.weight);
+      kernels[i] = tape_.parameter(layer.weight);
       biases[i] = tape_.parameter(layer.bias);
-      alike = alike && weights[i].cols() == weights[0].cols();
+      alike = alike && kernels[i].cols() == kernels[0].cols();
     }
     var together{};
     if (alike) {  // heads of one width end in one group of products
-      together = graph::affine_stacked<B>(h, weights, biases);
+      together = graph::affine_stacked<B>(h, kernels, biases);
     }
     for (std::size_t i = 0; i < which.size(); ++i) {
       const auto first = static_cast<index_t>(i) * height;
       out[i] = alike ? graph::slice_rows(together, first, height)
-                     : graph::affine(graph::slice_rows(h, first, height), weights[i], biases[i]);
+                     : graph::affine(graph::slice_rows(h, first, height), kernels[i], biases[i]);
     }
     return out;
   }
+
+  /// The last hidden layer of every head, (N n, ·).
+  var hidden() { return through(&task_module::head, latent(), all_tasks()); }
 
   /// Loss of head which[i] on block i of z against the batch's labels.
   std::span<const var> head_losses(var z, std::span<const index_t> which) {

@@ -50,7 +50,8 @@ gradient_report check_gradient(parameters<double>& theta, F&& loss, const B& bac
       const double swept = gradient[static_cast<std::size_t>(s.offset + i)];
       const double scale = std::max({1.0, std::abs(numeric), std::abs(swept)});
       const double difference = std::abs(numeric - swept) / scale;
-      if (!(difference <= report.worst)) {  // also true for NaN
+      // A difference that is not a number is the worst there is, and stays so.
+      if (!std::isnan(report.worst) && !(difference <= report.worst)) {
         report = {difference, s.name + "[" + std::to_string(i) + "]", numeric, swept};
       }
     }

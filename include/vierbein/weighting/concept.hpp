@@ -39,7 +39,7 @@ struct update_based {};    ///< compares parameter updates between epochs
 /// The losses of one batch, one a task, in the order of the tasks. A task that has no label in the
 /// batch is absent: its value is 0 and its weight has no effect.
 struct losses {
-  std::span<const double> values;       ///< (T), never NaN
+  std::span<const double> values;      ///< (T), never NaN
   std::span<const bool> present = {};  ///< (T), or empty when all tasks are present
 
   [[nodiscard]] std::size_t size() const { return values.size(); }
@@ -81,9 +81,9 @@ concept GramBasedWeighting =
 /// A policy of a kind whose verb is settled. Those of the kinds gradient_based and update_based
 /// come with their first policies.
 template <class P>
-concept WeightingPolicy = (LossBasedWeighting<P> || GramBasedWeighting<P>) &&
-                          weighting::ResetFits<P> && weighting::ObserveFits<P> &&
-                          weighting::EndEpochFits<P> && std::copy_constructible<P>;
+concept WeightingPolicy =
+    (LossBasedWeighting<P> || GramBasedWeighting<P>) && weighting::ResetFits<P> &&
+    weighting::ObserveFits<P> && weighting::EndEpochFits<P> && std::copy_constructible<P>;
 
 namespace weighting {
 

@@ -18,8 +18,8 @@ struct constant {
   std::vector<double> values;
 
   void reset(std::size_t tasks) const {
-    require(values.size() == tasks, "weighting::constant", "expected {} weights, one a task, got {}",
-            tasks, values.size());
+    require(values.size() == tasks, "weighting::constant",
+            "expected {} weights, one a task, got {}", tasks, values.size());
     for (const double v : values) {
       require(v >= 0 && std::isfinite(v), "weighting::constant",
               "expected weights that are finite and not negative, got {}", v);

@@ -1,0 +1,393 @@
+// Task addition: a scarce target task joins a trained model; nothing that was trained before
+// changes.
+//
+// "Task Addition in Multi-Task Learning by Geometrical Alignment" (Yim et al. 2024, arXiv
+// 2409.16645): the target's own modules E_τ, F_τ, F⁻¹_τ, H_τ are trained on its data with GATE's
+// losses between the frozen sources and the target.
+#pragma once
+
+#include <exception>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vierbein/backend/ridge.hpp"
+#include "vierbein/train/fit.hpp"
+#include "vierbein/weighting/equal.hpp"
+
+namespace vierbein {
+
+/// What the target does with the trunk.
+///   frozen      reads the shared trunk, which stays as it is: cheap, the sources' points are
+///   computed once tuned_copy  gets a copy of the trunk and tunes it; the sources keep theirs
+enum class trunk_policy { frozen, tuned_copy };
+
+/// How the target's module begins.
+///   fresh  from its own random values
+///   warm   as a copy of the module of the source whose latent points predict the target's labels
+///   best, by the
+///          leave-one-out error of a ridge regression; the last layer of the head is fresh
+enum class module_start { fresh, warm };
+
+/// Options of task addition.
+struct addition {
+  trunk_policy trunk = trunk_policy::tuned_copy;
+  module_start start = module_start::warm;
+  /// Multiplies the coefficients of the model's alignment loss; 0 adds the task without alignment.
+  double alignment = 1;
+  /// Rows without labels that join every batch for the alignment loss, when there is a pool.
+  index_t pool_batch = 64;
+  /// Penalty of the ridge regression that chooses the warm start.
+  double ridge_penalty = 1e-2;
+  training train{.epochs = 60, .batch = 32, .validation_fraction = 0};
+};
+
+namespace detail {
+
+/// What does not change while the target is trained: the sources' points on its rows and, under a
+/// frozen trunk, the representation itself. Rows of the pool follow the labelled rows.
+template <Scalar T>
+struct addition_cache {
+  index_t sources = 0;
+  index_t copies = 0;
+  matrix<T> representation;     // (rows, d_b)
+  matrix<T> noise;              // (rows, copies d_b)
+  matrix<T> mean_flat;          // (rows, d_u)
+  matrix<T> mean_distances;     // (rows, copies)
+  std::vector<matrix<T>> flat;  // a source: (rows, d_u)
+};
+
+/// The rows `rows` of m, as a constant of the step.
+template <Backend B, Scalar T>
+graph::var<B> gathered(graph::tape<B>& tape, const matrix<T>& m, std::span<const index_t> rows,
+                       matrix<T>& scratch) {
+  scratch.resize(static_cast<index_t>(rows.size()), m.cols());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::copy_n(m.row(rows[i]).data(), m.cols(), scratch.row(static_cast<index_t>(i)).data());
+  }
+  return tape.upload(matrix_view<const T>(scratch.view()));
+}
+
+/// Columns [first, first + width) of the rows `rows`, below each other for every block of columns.
+template <Backend B, Scalar T>
+graph::var<B> gathered_blocks(graph::tape<B>& tape, const matrix<T>& m,
+                              std::span<const index_t> rows, index_t blocks, matrix<T>& scratch) {
+  const index_t width = m.cols() / blocks;
+  const auto n = static_cast<index_t>(rows.size());
+  scratch.resize(n * blocks, width);
+  for (index_t k = 0; k < blocks; ++k) {
+    for (index_t i = 0; i < n; ++i) {
+      std::copy_n(m.row(rows[static_cast<std::size_t>(i)]).data() + k * width, width,
+                  scratch.row(k * n + i).data());
+    }
+  }
+  return tape.upload(matrix_view<const T>(scratch.view()));
+}
+
+/// Computes the cache for the rows of `inputs` with the sources numbered `sources`.
+template <Backend B, class Model>
+addition_cache<typename Model::scalar> make_cache(const B& device, const Model& model,
+                                                  std::span<const index_t> sources,
+                                                  const typename Model::input_set& inputs,
+                                                  index_t copies, double scale, bool aligned,
+                                                  std::uint64_t seed) {
+  using T = typename Model::scalar;
+  constexpr index_t chunk = 256;
+  addition_cache<T> cache;
+  cache.sources = static_cast<index_t>(sources.size());
+  cache.copies = aligned ? copies : 0;
+  const index_t n = inputs.size();
+  const index_t width = model.trunk().width();
+  cache.representation = matrix<T>(n, width);
+
+  graph::tape<B> tape(device);
+  backend::buffer<B> theta(device, model.theta().size());
+  theta.assign(device, model.theta().values());
+  tape.bind(model.theta().segments(), theta.view());
+  std::vector<const task_module*> modules;
+  for (const index_t s : sources) {
+    modules.push_back(&model.module(s));
+  }
+  typename Model::input_batch batch;
+  std::vector<index_t> rows;
+  const auto each_chunk = [&](auto&& f) {
+    for (index_t first = 0; first < n; first += chunk) {
+      rows.resize(static_cast<std::size_t>(std::min(chunk, n - first)));
+      std::iota(rows.begin(), rows.end(), first);
+      tape.begin(graph::mode::evaluation);
+      f(first, static_cast<index_t>(rows.size()));
+    }
+  };
+  each_chunk([&](index_t first, index_t count) {
+    inputs.gather(rows, batch);
+    device.download(model.trunk()(tape, batch).value(),
+                    cache.representation.view().row_range(first, count));
+  });
+  if (!aligned) {
+    return cache;
+  }
+
+  double squares = 0;
+  for (index_t i = 0; i < cache.representation.size(); ++i) {
+    const auto v = static_cast<double>(cache.representation.data()[i]);
+    squares += v * v;
+  }
+  const double sigma =
+      scale *
+      std::sqrt(squares / static_cast<double>(std::max<index_t>(1, cache.representation.size())));
+  cache.noise = matrix<T>(n, copies * width);
+  const random_stream stream{seed, name_hash("perturbation")};
+  for (index_t i = 0; i < cache.noise.size(); ++i) {
+    cache.noise.data()[i] = static_cast<T>(sigma * stream.normal(static_cast<std::uint64_t>(i)));
+  }
+
+  matrix<T> scratch;
+  const index_t frame = modules[0]->transfer.width;
+  cache.mean_flat = matrix<T>(n, frame);
+  cache.mean_distances = matrix<T>(n, copies);
+  cache.flat.assign(sources.size(), matrix<T>(n, frame));
+  matrix<T> distances;
+  each_chunk([&](index_t first, index_t count) {
+    auto b = gathered(tape, cache.representation, rows, scratch);
+    if (copies > 0) {
+      const auto same = tape.template host_array<index_t>(copies);
+      const graph::var<B> parts[] = {b,
+                                     graph::select_blocks<B>(b, count, same) +
+                                         gathered_blocks(tape, cache.noise, rows, copies, scratch)};
+      b = graph::concatenate_rows<B>(parts);
+    }
+    task_views<B, typename Model::tasks_type> views(tape, model.task_list(), sources, modules, {},
+                                                    b, count);
+    const auto u = views.flat();
+    for (std::size_t s = 0; s < sources.size(); ++s) {
+      const auto k = static_cast<index_t>(s);
+      device.download(u.value().row_range(k * count, count),
+                      cache.flat[s].view().row_range(first, count));
+    }
+    if (copies > 0) {
+      const auto originals = tape.template host_array<index_t>(cache.sources * copies);
+      for (std::size_t i = 0; i < originals.size(); ++i) {
+        originals[i] = static_cast<index_t>(i) / copies;
+      }
+      const auto d =
+          graph::row_norms(graph::select_blocks<B>(u, count, originals) - views.flat_copies());
+      distances.resize(d.rows(), 1);
+      device.download(d.value(), distances.view());
+      for (index_t i = 0; i < d.rows(); ++i) {  // stacked by source, copy, row
+        const index_t copy = i / count % copies;
+        cache.mean_distances(first + i % count, copy) +=
+            distances(i, 0) / static_cast<T>(cache.sources);
+      }
+    }
+  });
+  for (const matrix<T>& u : cache.flat) {
+    for (index_t i = 0; i < u.size(); ++i) {
+      cache.mean_flat.data()[i] += u.data()[i] / static_cast<T>(cache.sources);
+    }
+  }
+  return cache;
+}
+
+/// The source whose points predict the labels best.
+inline index_t best_source(const std::vector<matrix<double>>& points,
+                           std::span<const index_t> sources, std::span<const double> labels,
+                           double penalty) {
+  index_t best = sources[0];
+  double smallest = std::numeric_limits<double>::infinity();
+  for (const index_t s : sources) {
+    const double e =
+        backend::ridge_leave_one_out(points[static_cast<std::size_t>(s)], labels, penalty);
+    if (e < smallest) {
+      smallest = e;
+      best = s;
+    }
+  }
+  return best;
+}
+
+/// `add_task` with everything given; `pool` may be null.
+template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
+std::pair<Model, history> add_one_task(const B& device, const Model& model,
+                                       const task<Head>& target, const Dataset& data,
+                                       const typename Model::input_set* pool,
+                                       const addition& options, const Optimizer& optimizer,
+                                       Callbacks&... callbacks) {
+  using T = typename Model::scalar;
+  options.train.validate();
+  require(options.alignment >= 0, "add_task", "alignment must not be negative, but is {}",
+          options.alignment);
+  data.check();
+  model.check_shape(data.inputs);
+  if (pool != nullptr) {
+    model.check_shape(*pool);
+  }
+  Model extended = model;
+  const bool own_trunk = options.trunk == trunk_policy::tuned_copy;
+  const index_t t = extended.append(target.name, target.head, own_trunk, options.train.seed);
+
+  // The sources are the tasks that read the shared trunk.
+  std::vector<index_t> sources;
+  for (index_t s = 0; s < model.task_list().size(); ++s) {
+    if (model.module(s).trunk == 0) {
+      sources.push_back(s);
+    }
+  }
+  const auto [train_rows, validation_rows] = training_rows(data.size(), options.train);
+  const std::vector<index_t> numbers{t};
+  label_table labels(extended, numbers, data, train_rows);
+
+  if (options.start == module_start::warm) {
+    const auto& rows = labels.rows_of_task()[0];
+    std::vector<double> values;
+    for (const index_t r : rows) {
+      values.push_back(labels[0](r, 0));
+    }
+    const auto points = model.coordinates(device, data.inputs.select(rows), points_of::head);
+    const index_t s = best_source(points, sources, values, options.ridge_penalty);
+    for (const char* part : {"encoder/", "transfer/", "inverse/", "head/"}) {
+      extended.theta().copy(model.theta(), model.prefix(s) + part, extended.prefix(t) + part);
+    }
+  }
+  if (own_trunk) {
+    extended.theta().copy(model.theta(), "trunk/", extended.prefix(t) + "trunk/");
+  }
+  // Only what belongs to the target is trained.
+  std::vector<bool> frozen_before;
+  for (const segment& s : extended.theta().segments()) {
+    frozen_before.push_back(s.frozen);
+    if (!s.name.starts_with(extended.prefix(t))) {
+      extended.theta().freeze(static_cast<segment_id>(frozen_before.size()) - 1, true);
+    }
+  }
+
+  // Inputs: the target's rows, then the pool's.
+  auto inputs = data.inputs;
+  if (pool != nullptr) {
+    inputs.append(*pool);
+  }
+  auto alignment = model.alignment;
+  double scale = 0;
+  if constexpr (requires { alignment.perturbation_scale(); }) {
+    scale = alignment.perturbation_scale();
+  }
+  const bool aligned =
+      Model::alignment_type::needs == alignment::latent_space::flat && options.alignment > 0;
+  addition_cache<T> cache;
+  if (aligned || !own_trunk) {
+    cache = make_cache(device, model, sources, inputs, alignment.copies(), scale, aligned,
+                       options.train.seed);
+  }
+
+  const task_module* const modules[] = {&extended.module(t)};
+  typename Model::input_batch batch;
+  matrix<T> scratch;
+  std::vector<index_t> all_rows;
+  std::vector<index_t> pool_order;
+  if (pool != nullptr && aligned) {
+    pool_order.resize(static_cast<std::size_t>(pool->size()));
+    std::iota(pool_order.begin(), pool_order.end(), data.size());
+    data::sampler::shuffle(pool_order, random_stream{options.train.seed, name_hash("pool")});
+  }
+  std::size_t next_in_pool = 0;
+  const auto record = [&](graph::tape<B>& tape, std::span<const index_t> rows,
+                          bool with_alignment) {
+    const auto label_vars = tape.template host_array<graph::var<B>>(1);
+    const auto present = tape.template host_array<bool>(1);
+    labels.record(tape, rows, label_vars, present);
+    const auto n = static_cast<index_t>(rows.size());
+    graph::var<B> b;
+    if (own_trunk) {
+      inputs.gather(rows, batch);
+      b = extended.trunk(extended.module(t).trunk)(tape, batch);
+    } else {
+      b = gathered(tape, cache.representation, rows, scratch);
+    }
+    anchor_batch<B> anchors;
+    if (with_alignment) {
+      anchors.sources = cache.sources;
+      anchors.mean_flat = gathered(tape, cache.mean_flat, rows, scratch);
+      const auto flat = tape.template host_array<graph::var<B>>(cache.sources);
+      for (std::size_t s = 0; s < flat.size(); ++s) {
+        flat[s] = gathered(tape, cache.flat[s], rows, scratch);
+      }
+      anchors.flat = graph::concatenate_rows<B>(flat);
+      if (cache.copies > 0) {
+        anchors.mean_distances =
+            gathered_blocks(tape, cache.mean_distances, rows, cache.copies, scratch);
+        const auto same = tape.template host_array<index_t>(cache.copies);
+        const graph::var<B> parts[] = {
+            b, graph::select_blocks<B>(b, n, same) +
+                   gathered_blocks(tape, cache.noise, rows, cache.copies, scratch)};
+        b = graph::concatenate_rows<B>(parts);
+      }
+    }
+    task_views<B, typename Model::tasks_type> views(tape, extended.task_list(), numbers, modules,
+                                                    label_vars, b, n,
+                                                    with_alignment ? &anchors : nullptr);
+    step_losses<B> losses;
+    losses.tasks = views.head_losses(views.latent(), views.all_tasks());
+    losses.present = present;
+    if (with_alignment) {
+      if (const auto loss = alignment(views)) {
+        losses.alignment = options.alignment * loss;
+      }
+    }
+    return losses;
+  };
+  const auto step = [&](graph::tape<B>& tape, std::span<const index_t> rows) {
+    all_rows.assign(rows.begin(), rows.end());
+    for (index_t i = 0; i < options.pool_batch && !pool_order.empty(); ++i) {
+      all_rows.push_back(pool_order[next_in_pool]);
+      next_in_pool = (next_in_pool + 1) % pool_order.size();
+    }
+    return record(tape, all_rows, aligned);
+  };
+  const auto validate = [&](graph::tape<B>& tape) -> std::vector<double> {
+    if (validation_rows.empty()) {
+      return {};
+    }
+    tape.begin(graph::mode::evaluation);
+    const auto losses = record(tape, validation_rows, false);
+    return {tape.read(losses.tasks[0])};
+  };
+
+  const auto& labelled = labels.rows_of_task()[0];
+  data::sampler::shuffled::state batches({.batch = options.train.batch}, labelled, {},
+                                         options.train.seed);
+  weighting::equal equal;
+  history result = run_training(device, extended.theta(), options.train, {target.name}, batches,
+                                optimizer, equal, step, validate, callbacks...);
+  std::size_t i = 0;
+  for (const bool frozen : frozen_before) {
+    extended.theta().freeze(static_cast<segment_id>(i++), frozen);
+  }
+  return {std::move(extended), std::move(result)};
+}
+
+}  // namespace detail
+
+/// Adds `target` to a trained model and returns the larger model; `model` and all that it predicts
+/// stay as they are, bit for bit. `data` holds the target's labels; `pool`, if given, further
+/// inputs without labels. The cost does not depend on how many rows the sources were trained on,
+/// and hardly on their number.
+///
+/// Throws vierbein::error when the task exists already, its labels do not fit its head, or there
+/// are none.
+template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
+Model add_task(const B& backend, const Model& model, const task<Head>& target, const Dataset& data,
+               const addition& options, const Optimizer& optimizer, Callbacks... callbacks) {
+  return detail::add_one_task(backend, model, target, data, nullptr, options, optimizer,
+                              callbacks...)
+      .first;
+}
+template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
+Model add_task(const B& backend, const Model& model, const task<Head>& target, const Dataset& data,
+               const typename Model::input_set& pool, const addition& options,
+               const Optimizer& optimizer, Callbacks... callbacks) {
+  return detail::add_one_task(backend, model, target, data, &pool, options, optimizer, callbacks...)
+      .first;
+}
+
+}  // namespace vierbein

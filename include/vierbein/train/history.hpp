@@ -1,0 +1,141 @@
+// What happened in each epoch, and its way into a file.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vierbein/core/error.hpp"
+#include "vierbein/core/types.hpp"
+
+namespace vierbein {
+
+/// One epoch. NaN stands for what was not measured.
+struct epoch_record {
+  index_t epoch = 0;   ///< from 1
+  double seconds = 0;  ///< of this epoch
+  double train_loss = 0;
+  double validation_loss = std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> task_losses = {};  ///< in the order of the tasks
+  std::vector<double> weights = {};      ///< in the order of the tasks
+  double alignment_loss = std::numeric_limits<double>::quiet_NaN();
+  double learning_rate = std::numeric_limits<double>::quiet_NaN();
+};
+
+namespace detail {
+
+// As short as possible, but such that it reads back as the same number. Empty or `null`, as
+// `nothing` says, for what is not a number; JSON knows no infinity either.
+inline std::string number_text(double v, bool json) {
+  if (std::isnan(v) || (json && std::isinf(v))) {
+    return json ? "null" : "";
+  }
+  return fmt::format("{}", v);
+}
+
+inline std::string csv_text(std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) {
+    return std::string(text);
+  }
+  std::string quoted = "\"";
+  for (const char c : text) {
+    quoted += c == '"' ? "\"\"" : std::string(1, c);
+  }
+  return quoted + '"';
+}
+
+inline std::string json_text(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    switch (c) {
+      case '"': quoted += "\\\""; break;
+      case '\\': quoted += "\\\\"; break;
+      case '\n': quoted += "\\n"; break;
+      case '\r': quoted += "\\r"; break;
+      case '\t': quoted += "\\t"; break;
+      default:
+        quoted += static_cast<unsigned char>(c) < 0x20
+                      ? fmt::format("\\u{:04x}", static_cast<unsigned>(c))
+                      : std::string(1, c);
+    }
+  }
+  return quoted + '"';
+}
+
+}  // namespace detail
+
+/// The course of a training run.
+struct history {
+  std::vector<std::string> task_names = {};
+  std::vector<epoch_record> epochs = {};
+  index_t best_epoch = 0;    ///< the number of the epoch whose parameters were kept; 0 before any
+  bool interrupted = false;  ///< by Ctrl-C or a request to terminate
+
+  /// A header and one row an epoch: epoch, seconds, train_loss, validation_loss, alignment_loss,
+  /// learning_rate, then `loss NAME` and `weight NAME` for every task. A cell is empty where a
+  /// number is NaN.
+  void write_csv(std::ostream& out) const {
+    write_csv_header(out);
+    for (const epoch_record& e : epochs) {
+      write_csv_row(out, e);
+    }
+  }
+
+  void write_csv_header(std::ostream& out) const {
+    out << "epoch,seconds,train_loss,validation_loss,alignment_loss,learning_rate";
+    for (const std::string& name : task_names) {
+      out << ',' << detail::csv_text("loss " + name);
+    }
+    for (const std::string& name : task_names) {
+      out << ',' << detail::csv_text("weight " + name);
+    }
+    out << '\n';
+  }
+
+  void write_csv_row(std::ostream& out, const epoch_record& e) const {
+    out << e.epoch;
+    for (const double v :
+         {e.seconds, e.train_loss, e.validation_loss, e.alignment_loss, e.learning_rate}) {
+      out << ',' << detail::number_text(v, false);
+    }
+    for (const std::vector<double>* values : {&e.task_losses, &e.weights}) {
+      for (std::size_t t = 0; t < task_names.size(); ++t) {
+        out << ',' << (t < values->size() ? detail::number_text((*values)[t], false) : "");
+      }
+    }
+    out << '\n';
+  }
+
+  /// One JSON object a line and epoch (jsonlines.org), with the tasks' losses and weights as
+  /// objects by name; null where a number is NaN or infinite.
+  void write_json_lines(std::ostream& out) const {
+    for (const epoch_record& e : epochs) {
+      write_json_line(out, e);
+    }
+  }
+
+  void write_json_line(std::ostream& out, const epoch_record& e) const {
+    const auto number = [](double v) { return detail::number_text(v, true); };
+    out << "{\"epoch\":" << e.epoch << ",\"seconds\":" << number(e.seconds)
+        << ",\"train_loss\":" << number(e.train_loss)
+        << ",\"validation_loss\":" << number(e.validation_loss)
+        << ",\"alignment_loss\":" << number(e.alignment_loss)
+        << ",\"learning_rate\":" << number(e.learning_rate);
+    const auto by_task = [&](const char* key, const std::vector<double>& values) {
+      out << ",\"" << key << "\":{";
+      for (std::size_t t = 0; t < task_names.size(); ++t) {
+        out << (t > 0 ? "," : "") << detail::json_text(task_names[t]) << ':'
+            << (t < values.size() ? number(values[t]) : "null");
+      }
+      out << '}';
+    };
+    by_task("losses", e.task_losses);
+    by_task("weights", e.weights);
+    out << "}\n";
+  }
+};
+
+}  // namespace vierbein

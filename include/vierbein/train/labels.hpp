@@ -1,0 +1,131 @@
+// The labels of a model's tasks in a data set, standardised, ready to be cut into batches.
+#pragma once
+
+#include <limits>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vierbein/data/dataset.hpp"
+#include "vierbein/graph/tape.hpp"
+
+namespace vierbein::detail {
+
+/// One matrix (rows, width) a task, in the order of the tasks.
+class label_table {
+ public:
+  /// Takes the labels of every task of `model` numbered in `which` from `data` and refuses what its
+  /// head does not accept. Labels of heads that want it are standardised on `train_rows`, and the
+  /// model remembers how.
+  template <class Model, class Dataset>
+  label_table(Model& model, std::span<const index_t> which, const Dataset& data,
+              std::span<const index_t> train_rows) {
+    for (const index_t t : which) {
+      const std::string& name = model.task_list()[t].name;
+      const auto& column = data.at(name);
+      model.task_list().visit(t, [&](const auto& head) {
+        require(column.values.cols() == head.label_width(), "labels",
+                "task '{}' expects {} columns, found {}", name, head.label_width(),
+                column.values.cols());
+        for (index_t r = 0; r < column.values.rows(); ++r) {
+          for (const double v : column.values.row(r)) {
+            require(std::isnan(v) || head.valid(v), "labels",
+                    "task '{}', row {}: expected {}, found {}", name, r, head.accepts(), v);
+          }
+        }
+        const auto labelled = data::labelled_rows(column, train_rows);
+        require(!labelled.empty(), "labels", "task '{}' has no label among the training rows",
+                name);
+        matrix<double> values = column.values;
+        if (head.standardise) {
+          double mean = 0;
+          for (const index_t r : labelled) {
+            mean += values(r, 0);
+          }
+          mean /= static_cast<double>(labelled.size());
+          double squares = 0;
+          for (const index_t r : labelled) {
+            squares += (values(r, 0) - mean) * (values(r, 0) - mean);
+          }
+          double deviation = std::sqrt(squares / static_cast<double>(labelled.size()));
+          if (!(deviation > 1e-12 * std::abs(mean)) || deviation == 0) {
+            deviation = 1;
+          }
+          model.set_scaling(t, mean, deviation);
+          for (index_t r = 0; r < values.rows(); ++r) {  // with what the model will remember
+            values(r, 0) = (values(r, 0) - model.label_mean(t)) / model.label_deviation(t);
+          }
+        }
+        tasks_.push_back(std::move(values));
+        rows_of_task_.push_back(labelled);
+      });
+    }
+  }
+
+  [[nodiscard]] index_t tasks() const { return static_cast<index_t>(tasks_.size()); }
+  /// The training rows with a label of each task.
+  [[nodiscard]] const std::vector<std::vector<index_t>>& rows_of_task() const {
+    return rows_of_task_;
+  }
+  [[nodiscard]] const matrix<double>& operator[](std::size_t t) const { return tasks_[t]; }
+
+  /// Records the labels of `rows` as constants, one var a task, and says which tasks have any. A
+  /// row number beyond the table has no label.
+  template <Backend B>
+  void record(graph::tape<B>& tape, std::span<const index_t> rows, std::span<graph::var<B>> labels,
+              std::span<bool> present) {
+    constexpr double missing = std::numeric_limits<double>::quiet_NaN();
+    for (std::size_t t = 0; t < tasks_.size(); ++t) {
+      const matrix<double>& from = tasks_[t];
+      scratch_.resize(static_cast<index_t>(rows.size()), from.cols());
+      present[t] = false;
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        for (index_t c = 0; c < from.cols(); ++c) {
+          const double v = rows[i] < from.rows() ? from(rows[i], c) : missing;
+          scratch_(static_cast<index_t>(i), c) = v;
+          present[t] = present[t] || !std::isnan(v);
+        }
+      }
+      labels[t] = tape.upload(matrix_view<const double>(scratch_.view()));
+    }
+  }
+
+ private:
+  std::vector<matrix<double>> tasks_;
+  std::vector<std::vector<index_t>> rows_of_task_;
+  matrix<double> scratch_;
+};
+
+/// Adds up a task's losses over several batches, each weighted by its number of labels.
+class loss_average {
+ public:
+  explicit loss_average(std::size_t tasks) : totals_(tasks), counts_(tasks) {}
+  void add(std::size_t task, double mean, double labels) {
+    totals_[task] += mean * labels;
+    counts_[task] += labels;
+  }
+  [[nodiscard]] std::vector<double> means() const {
+    std::vector<double> result(totals_.size());
+    for (std::size_t t = 0; t < totals_.size(); ++t) {
+      result[t] =
+          counts_[t] > 0 ? totals_[t] / counts_[t] : std::numeric_limits<double>::quiet_NaN();
+    }
+    return result;
+  }
+
+ private:
+  std::vector<double> totals_, counts_;
+};
+
+/// How many labels of each row range are present.
+inline double count_labels(const matrix<double>& labels, std::span<const index_t> rows) {
+  double count = 0;
+  for (const index_t r : rows) {
+    for (const double v : labels.row(r)) {
+      count += std::isnan(v) ? 0 : 1;
+    }
+  }
+  return count;
+}
+
+}  // namespace vierbein::detail

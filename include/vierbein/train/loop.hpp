@@ -1,0 +1,309 @@
+// The loop that all training shares: batches, losses, weights, one sweep, one step, validation.
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vierbein/backend/buffer.hpp"
+#include "vierbein/graph/tape.hpp"
+#include "vierbein/optimizer/concept.hpp"
+#include "vierbein/train/callbacks.hpp"
+#include "vierbein/train/history.hpp"
+#include "vierbein/train/interrupt.hpp"
+#include "vierbein/train/training.hpp"
+#include "vierbein/weighting/concept.hpp"
+
+namespace vierbein::detail {
+
+/// What a training step records: a loss a task, which of them the batch has labels for, and the
+/// alignment loss, if any.
+template <Backend B>
+struct step_losses {
+  std::span<const graph::var<B>> tasks;
+  std::span<const bool> present;
+  graph::var<B> alignment;
+};
+
+/// Contiguous ranges of the parameters that are not frozen, padding included.
+template <Scalar T>
+std::vector<range> trainable_ranges(const parameters<T>& theta) {
+  std::vector<range> ranges;
+  const auto& segments = theta.segments();
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    if (segments[i].frozen) {
+      continue;
+    }
+    const index_t end = i + 1 < segments.size() ? segments[i + 1].offset : theta.size();
+    if (!ranges.empty() && ranges.back().offset + ranges.back().size == segments[i].offset) {
+      ranges.back().size = end - ranges.back().offset;
+    } else {
+      ranges.push_back({segments[i].offset, end - segments[i].offset});
+    }
+  }
+  return ranges;
+}
+
+/// Gives a gradient of Σ w_t ∇ℓ_t + ∇alignment, as the kind of weighting policy asks for it.
+template <Backend B, class Weighting>
+class weighted_sweep {
+ public:
+  using scalar = typename B::scalar;
+  using space = typename B::space;
+
+  weighted_sweep(const B& backend, index_t tasks, index_t size)
+      : backend_(backend),
+        tasks_(tasks),
+        gradient_(backend, size),
+        weights_(static_cast<std::size_t>(tasks), 1.0),
+        seeds_(static_cast<std::size_t>(tasks) + 1) {
+    if constexpr (GramBasedWeighting<Weighting>) {
+      jacobian_ = backend::buffer<B>(backend, (tasks + 1) * size);
+      gram_ = backend::buffer<B>(backend, tasks * tasks);
+      host_gram_ = matrix<double>(tasks, tasks);
+      row_weights_ = backend::buffer<B>(backend, tasks + 1);
+      host_row_weights_.resize(static_cast<std::size_t>(tasks) + 1);
+    }
+  }
+
+  [[nodiscard]] array_view<scalar, space> gradient() const { return gradient_.view(); }
+  [[nodiscard]] std::span<const double> weights() const { return weights_; }
+
+  void operator()(graph::tape<B>& tape, const step_losses<B>& step, losses values,
+                  Weighting& weighting) {
+    std::size_t count = 0;
+    const index_t size = gradient_.view().size;
+    if constexpr (LossBasedWeighting<Weighting>) {
+      weighting.weigh(values, weights_);
+      for (std::size_t t = 0; t < step.tasks.size(); ++t) {
+        if (values.has(t)) {
+          seeds_[count++] = {step.tasks[t], weights_[t], 0};
+        }
+      }
+      if (step.alignment) {
+        seeds_[count++] = {step.alignment, 1.0, 0};
+      }
+      tape.backward(std::span(seeds_).first(count), gradient_.row());
+    } else {
+      // One row a task, swept together; G = J Jᵀ; then the combination of the rows.
+      for (std::size_t t = 0; t < step.tasks.size(); ++t) {
+        if (values.has(t)) {
+          seeds_[count++] = {step.tasks[t], 1.0, static_cast<index_t>(t)};
+        }
+      }
+      if (step.alignment) {
+        seeds_[count++] = {step.alignment, 1.0, tasks_};
+      }
+      const matrix_view<scalar, space> j(jacobian_.view().data, tasks_ + 1, size);
+      tape.backward(std::span(seeds_).first(count), j);
+      const matrix_view<scalar, space> g(gram_.view().data, tasks_, tasks_);
+      multiply(backend::transposition::nt, j.row_range(0, tasks_), j.row_range(0, tasks_), g);
+      backend_.download(matrix_view<const scalar, space>(g), host_gram_.view());
+      weighting.weigh(values, gram_matrix(host_gram_.view()), weights_);
+      for (std::size_t t = 0; t < weights_.size(); ++t) {
+        host_row_weights_[t] = static_cast<scalar>(weights_[t]);
+      }
+      host_row_weights_.back() = scalar{1};
+      row_weights_.assign(backend_, {host_row_weights_.data(), tasks_ + 1});
+      multiply(backend::transposition::nn, row_weights_.row(), j, gradient_.row());
+    }
+  }
+
+ private:
+  void multiply(backend::transposition kind, matrix_view<const scalar, space> a,
+                matrix_view<const scalar, space> b, matrix_view<scalar, space> c) {
+    const backend::product<scalar, space> p{a, b, c};
+    backend_.multiply(kind, {&p, 1}, false);
+  }
+
+  const B& backend_;
+  index_t tasks_;
+  backend::buffer<B> gradient_;
+  std::vector<double> weights_;
+  std::vector<graph::seed<B>> seeds_;
+  backend::buffer<B> jacobian_, gram_, row_weights_;
+  matrix<double> host_gram_;
+  std::vector<scalar> host_row_weights_;
+};
+
+/// Mean loss of the tasks that a batch has labels for.
+inline double step_loss(std::span<const double> values, std::span<const bool> present) {
+  double total = 0;
+  double count = 0;
+  for (std::size_t t = 0; t < present.size(); ++t) {
+    total += present[t] ? values[t] : 0.0;
+    count += present[t] ? 1 : 0;
+  }
+  return count > 0 ? total / count : std::numeric_limits<double>::quiet_NaN();
+}
+
+/// Trains θ in place. `step(tape, rows)` records the losses of a batch, `validate(tape)` returns
+/// each task's loss on the validation rows (NaN for none; an empty vector for no validation at
+/// all). When there is validation, the parameters of the epoch with the smallest mean validation
+/// loss are kept.
+template <Backend B, Scalar T, class Sampler, class Optimizer, class Weighting, class Step,
+          class Validate, class... Callbacks>
+history run_training(const B& device, parameters<T>& theta, const training& options,
+                     const std::vector<std::string>& names, Sampler& batches,
+                     const Optimizer& optimizer, Weighting& weighting, Step&& step,
+                     Validate&& validate, Callbacks&... callbacks) {
+  static_assert(std::is_same_v<typename B::scalar, T>,
+                "the backend computes with another scalar than the model has parameters");
+  static_assert(
+      vierbein::Optimizer<Optimizer, B>,
+      "an optimizer must offer learning_rate, validate() and a nested `state<Backend>`: see "
+      "optimizer/concept.hpp");
+  weighting::require_policy<Weighting>();
+  optimizer.validate();
+  const auto count = static_cast<index_t>(names.size());
+  if constexpr (requires { weighting.reset(names.size()); }) {
+    weighting.reset(names.size());
+  }
+
+  backend::buffer<B> parameters_on_device(device, theta.size());
+  parameters_on_device.assign(device, theta.values());
+  graph::tape<B> tape(device);
+  tape.bind(theta.segments(), parameters_on_device.view());
+  const auto ranges = trainable_ranges(theta);
+  weighted_sweep<B, Weighting> sweep(device, count, theta.size());
+  typename Optimizer::template state<B> update(optimizer, device, theta.size());
+
+  std::vector<graph::var<B>> scalars(names.size() + 1);
+  std::vector<double> values(names.size() + 1);
+  std::vector<double> totals(names.size());
+  std::vector<double> weight_totals(names.size());
+  std::vector<index_t> seen(names.size());
+  std::vector<double> means(names.size());
+  aligned_vector<T> best;
+  double best_score = std::numeric_limits<double>::infinity();
+
+  std::optional<interrupt_guard> guard;
+  if (options.handle_interrupts) {
+    guard.emplace();
+  }
+  history result;
+  result.task_names = names;
+  progress_info info;
+  info.epochs = options.epochs;
+  info.steps = batches.batches();
+  const auto start = std::chrono::steady_clock::now();
+  const auto elapsed = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  (callback::require_callback<Callbacks>(), ...);
+  callback::begin(info, callbacks...);
+
+  const random_stream stream{options.seed, name_hash("training")};
+  bool go_on = true;
+  for (index_t epoch = 0; epoch < options.epochs && go_on; ++epoch) {
+    const double epoch_start = elapsed();
+    batches.begin_epoch(epoch);
+    std::fill(totals.begin(), totals.end(), 0.0);
+    std::fill(weight_totals.begin(), weight_totals.end(), 0.0);
+    std::fill(seen.begin(), seen.end(), 0);
+    double alignment_total = 0;
+    double rate = 1;
+    const index_t steps = batches.batches();
+    for (index_t i = 0; i < steps && go_on; ++i) {
+      const double progress =
+          (static_cast<double>(epoch) + static_cast<double>(i) / static_cast<double>(steps)) /
+          static_cast<double>(options.epochs);
+      rate = options.schedule ? options.schedule(progress) : 1.0;
+      tape.begin(graph::mode::training, stream.fork(static_cast<std::uint64_t>(epoch * steps + i)));
+      const step_losses<B> losses_now = step(tape, batches.batch(i));
+      std::copy(losses_now.tasks.begin(), losses_now.tasks.end(), scalars.begin());
+      const std::size_t known = losses_now.alignment ? names.size() + 1 : names.size();
+      scalars[names.size()] = losses_now.alignment;
+      tape.read(std::span(scalars).first(known), std::span(values).first(known));
+      for (std::size_t t = 0; t < known; ++t) {
+        require(
+            std::isfinite(values[t]), "training",
+            "the loss of {} is not finite in epoch {}, step {}: a smaller learning rate may help",
+            t < names.size() ? "task '" + names[t] + "'" : std::string("the alignment"), epoch + 1,
+            i + 1);
+      }
+      sweep(tape, losses_now, {std::span(values).first(names.size()), losses_now.present},
+            weighting);
+      double scale = 1;
+      if (options.clip_norm > 0) {
+        const double norm = std::sqrt(device.squared_norm(sweep.gradient()));
+        scale = norm > options.clip_norm ? options.clip_norm / norm : 1.0;
+      }
+      update.step(parameters_on_device.view(), sweep.gradient(), scale, rate, ranges);
+
+      for (std::size_t t = 0; t < names.size(); ++t) {
+        if (losses_now.present[t]) {
+          totals[t] += values[t];
+          weight_totals[t] += sweep.weights()[t];
+          ++seen[t];
+        }
+      }
+      alignment_total += losses_now.alignment ? values[names.size()] : 0.0;
+      info.epoch = epoch;
+      info.step = i + 1;
+      info.elapsed = elapsed();
+      info.left = info.elapsed * (1 / info.fraction() - 1);
+      info.loss = step_loss(values, losses_now.present);
+      callback::step(info, callbacks...);
+      if (interrupt_guards > 0 && interrupted()) {
+        result.interrupted = true;
+        go_on = false;
+      }
+    }
+
+    epoch_record record;
+    record.epoch = epoch + 1;
+    record.learning_rate = optimizer.learning_rate * rate;
+    record.alignment_loss = alignment_total / static_cast<double>(steps);
+    for (std::size_t t = 0; t < names.size(); ++t) {
+      const auto n = static_cast<double>(seen[t]);
+      means[t] = seen[t] > 0 ? totals[t] / n : std::numeric_limits<double>::quiet_NaN();
+      record.weights.push_back(seen[t] > 0 ? weight_totals[t] / n : 0.0);
+      record.train_loss += seen[t] > 0 ? means[t] / static_cast<double>(count) : 0.0;
+    }
+    record.task_losses = means;
+    if constexpr (requires { weighting.end_epoch(std::span<const double>(means)); }) {
+      weighting.end_epoch(std::span<const double>(means));
+    }
+    const std::vector<double> held_out = validate(tape);
+    record.validation_loss = std::numeric_limits<double>::quiet_NaN();
+    if (!held_out.empty()) {
+      double total = 0;
+      double present = 0;
+      for (const double v : held_out) {
+        if (!std::isnan(v)) {
+          total += v;
+          ++present;
+        }
+      }
+      record.validation_loss = total / present;
+      if (record.validation_loss < best_score) {
+        best_score = record.validation_loss;
+        result.best_epoch = epoch + 1;
+        best.resize(static_cast<std::size_t>(theta.size()));
+        parameters_on_device.copy_to(device, {best.data(), theta.size()});
+      }
+    } else {
+      result.best_epoch = epoch + 1;
+    }
+    record.seconds = elapsed() - epoch_start;
+    result.epochs.push_back(std::move(record));
+    info.epoch = epoch + 1;
+    info.step = 0;
+    info.loss = result.epochs.back().train_loss;
+    go_on = callback::epoch(result, info, callbacks...) && go_on;
+  }
+  if (best.empty()) {
+    parameters_on_device.copy_to(device, theta.values());
+  } else {
+    theta.restore(best);
+  }
+  callback::end(result, callbacks...);
+  return result;
+}
+
+}  // namespace vierbein::detail

@@ -1,0 +1,42 @@
+// The options of a training run.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "vierbein/core/error.hpp"
+#include "vierbein/core/types.hpp"
+
+namespace vierbein {
+
+/// How long and on what to train.
+struct training {
+  index_t epochs = 40;
+  index_t batch = 64;  ///< rows of a batch
+  /// Share of the rows set aside to choose the best epoch by; 0 keeps the last one. Not used when
+  /// `validation_rows` names them.
+  double validation_fraction = 0.1;
+  std::vector<index_t> validation_rows = {};
+  /// Every batch holds rows of every task: see data::sampler::balanced. Otherwise rows are
+  /// shuffled.
+  bool balanced = false;
+  /// Largest Euclidean norm of the gradient; a longer one is scaled down to it. 0 for no limit.
+  double clip_norm = 5;
+  /// Factor of the learning rate from the progress in [0, 1]: see optimizer/schedule.hpp.
+  std::function<double(double)> schedule = {};
+  std::uint64_t seed = 1;
+  /// On an interrupt (Ctrl-C) training stops after the step and keeps the best parameters.
+  bool handle_interrupts = true;
+
+  void validate() const {
+    require(epochs > 0, "training", "epochs must be positive, but is {}", epochs);
+    require(batch > 0, "training", "batch must be positive, but is {}", batch);
+    require(validation_fraction >= 0 && validation_fraction < 1, "training",
+            "validation_fraction must be at least 0 and less than 1, but is {}",
+            validation_fraction);
+    require(clip_norm >= 0, "training", "clip_norm must not be negative, but is {}", clip_norm);
+  }
+};
+
+}  // namespace vierbein

@@ -1,0 +1,334 @@
+// Every operation of a backend, called once, in groups: for the comparison with the oracle and for
+// the comparison of numbers of threads.
+#pragma once
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "workspace.hpp"
+
+namespace backend_test {
+
+using vb::activation;
+using vb::backend::binary;
+using vb::backend::loss_kind;
+using vb::backend::transposition;
+using vb::backend::unary;
+
+inline constexpr activation activations[] = {activation::identity, activation::relu,
+                                             activation::gelu, activation::silu, activation::tanh};
+inline constexpr unary unaries[] = {unary::scale,     unary::shift,    unary::square,
+                                    unary::root,      unary::absolute, unary::exponential,
+                                    unary::logarithm, unary::softplus, unary::sigmoid};
+inline constexpr binary binaries[] = {binary::add, binary::subtract, binary::multiply,
+                                      binary::divide};
+inline constexpr loss_kind losses[] = {loss_kind::squared, loss_kind::absolute, loss_kind::huber,
+                                       loss_kind::logistic, loss_kind::softmax};
+
+template <class Enum>
+std::string numbered(const char* name, Enum e) {
+  return name + std::string(" ") + std::to_string(static_cast<int>(e));
+}
+
+template <class B>
+using workspace_of = workspace<typename B::scalar>;
+
+/// Assignments, functions of one and two arguments, activations, and their derivatives.
+template <class B>
+void run_elementwise(const B& b, workspace_of<B>& w, shape s, bool accumulate) {
+  using T = typename B::scalar;
+  const auto [rows, cols] = s;
+  const auto x = w.input(rows, cols, -3, 3);
+  const auto positive = w.input(rows, cols, 0.25, 4);
+  const auto dy = w.input(rows, cols);
+
+  b.fill(w.output("fill", rows, cols), T(0.75));
+  b.copy(T(0.75), x, w.output("copy", rows, cols, 1, 4), accumulate);
+  for (const unary f : unaries) {
+    const bool restricted = f == unary::root || f == unary::logarithm;
+    const auto& v = restricted ? positive : x;
+    const double size = f == unary::exponential ? 32 : 16;
+    const auto y = w.output(numbered("unary", f), rows, cols, 1, size);
+    b.unary(f, T(0.75), v, y);
+    b.unary_backward(f, T(0.75), v, y, dy,
+                     w.output(numbered("unary backward", f), rows, cols, 1, size), accumulate);
+  }
+  for (const binary f : binaries) {
+    b.binary(f, x, positive, w.output(numbered("binary", f), rows, cols, 1, 12));
+  }
+  b.multiply_add(T(0.75), x, dy, w.output("multiply add", rows, cols, 1, 4), accumulate);
+  const auto q = w.output("quotient", rows, cols, 1, 12);
+  b.binary(binary::divide, x, positive, q);
+  for (const bool numerator : {true, false}) {
+    b.divide_backward(dy, q, positive, numerator,
+                      w.output(numbered("divide backward", numerator), rows, cols, 1, 48),
+                      accumulate);
+  }
+  for (const activation act : activations) {
+    const auto y = w.output(numbered("activate", act), rows, cols, 1, 3);
+    b.activate(act, x, y);
+    b.activation_backward(act, vb::backend::formula::derivative_needs_argument(act) ? x : y, dy,
+                          w.output(numbered("activation backward", act), rows, cols, 2, 1));
+  }
+}
+
+/// Segments of 0 to 4 rows; the first, the last and some between are empty, one is long.
+struct segmentation {
+  std::vector<std::int32_t> begin{0}, items, segment_of, segment_of_item;
+  static constexpr std::int32_t longest = 37;
+
+  explicit segmentation(index_t segments) {
+    const vb::random_stream stream{5, 5};
+    for (index_t i = 0; i < segments; ++i) {
+      auto length = static_cast<std::int32_t>(5 * stream.uniform(static_cast<std::uint64_t>(i)));
+      length = i == 0 || i + 1 == segments ? 0 : i == segments / 2 ? longest : length;
+      begin.push_back(begin.back() + length);
+      segment_of.insert(segment_of.end(), static_cast<std::size_t>(length),
+                        static_cast<std::int32_t>(i));
+    }
+    segment_of_item.resize(segment_of.size());
+    for (const index_t k : vb::random_permutation(begin.back(), {5, 6})) {
+      segment_of_item[static_cast<std::size_t>(k)] = segment_of[items.size()];
+      items.push_back(static_cast<std::int32_t>(k));
+    }
+  }
+};
+
+/// Operations that move rows.
+template <class B>
+void run_structure(const B& b, workspace_of<B>& w, shape s, bool accumulate) {
+  const auto [rows, cols] = s;
+  const vb::random_stream stream{7, 7};
+  const index_t from = rows / 2 + 1;
+  const auto random_rows = [&](std::uint64_t which) {
+    std::vector<std::int32_t> numbers;
+    for (index_t i = 0; i < rows; ++i) {
+      numbers.push_back(static_cast<std::int32_t>(
+          static_cast<double>(from) * stream.fork(which).uniform(static_cast<std::uint64_t>(i))));
+    }
+    return w.indices(std::move(numbers));
+  };
+  const auto i = random_rows(0);
+  const auto j = random_rows(1);
+  const auto x = w.input(from, cols);
+  const auto y = w.input(from, cols);
+  b.gather_rows(x, i, w.output("gather rows", rows, cols), accumulate);
+  b.gather_negative(x, i, w.output("gather negative", rows, cols), accumulate);
+  b.gather_difference(x, i, y, j, w.output("gather difference", rows, cols));
+
+  const segmentation parts(rows);
+  const auto n = static_cast<index_t>(parts.items.size());
+  const auto begin = w.indices(parts.begin);
+  const auto items = w.indices(parts.items);
+  const auto of = w.indices(parts.segment_of);
+  const auto z = w.input(n, cols);
+  const auto dy = w.input(rows, cols);
+  for (const bool mean : {false, true}) {
+    const std::string kind = mean ? "mean" : "sum";
+    constexpr double terms = segmentation::longest;
+    b.segment_sum(z, begin, {}, mean, w.output("segment " + kind, rows, cols, terms), accumulate);
+    if (n > 0) {
+      b.segment_sum(z, begin, items, mean, w.output("items " + kind, rows, cols, terms),
+                    accumulate);
+    }
+    b.segment_sum_backward(dy, begin, of, mean, w.output("backward of " + kind, n, cols),
+                           accumulate);
+  }
+}
+
+/// Sums, norms and broadcasts.
+template <class B>
+void run_reductions(const B& b, workspace_of<B>& w, shape s, bool accumulate) {
+  using T = typename B::scalar;
+  const auto [rows, cols] = s;
+  const auto n = static_cast<double>(rows);
+  const auto d = static_cast<double>(cols);
+  const auto x = w.input(rows, cols);
+  const auto y = w.input(rows, cols);
+  const auto row = w.input(1, cols);
+  const auto column = w.input(rows, 1);
+  const auto scalar = w.input(1, 1);
+  b.row_sums(x, T(0.75), w.output("row sums", rows, 1, d));
+  b.column_sums(x, w.output("column sums", 1, cols, n), accumulate);
+  b.column_dots(x, y, w.output("column dots", 1, cols, n), accumulate);
+  b.sum(x, T(0.75), w.output("sum", 1, 1, n * d), accumulate);
+  b.broadcast_column(column, T(0.75), w.output("broadcast column", rows, cols), accumulate);
+  b.broadcast_row(row, T(0.75), w.output("broadcast row", rows, cols), accumulate);
+  b.broadcast_scalar(scalar, T(0.75), w.output("broadcast scalar", rows, cols), accumulate);
+  const auto norms = w.output("row norms", rows, 1, d);
+  b.row_norms(x, T(0x1p-10), norms);
+  b.row_norms_backward(x, norms, column, w.output("row norms backward", rows, cols, d), accumulate);
+  const auto flat = w.flat_input(rows * cols);
+  w.value("squared norm", b.squared_norm(flat), n * d * std::sqrt(n * d));
+}
+
+/// Dropout and additive noise.
+template <class B>
+void run_noise(const B& b, workspace_of<B>& w, shape s, bool accumulate) {
+  using T = typename B::scalar;
+  const vb::random_stream stream{3, 8};
+  const auto x = w.input(s.rows, s.cols);
+  b.add_normal(x, T(0.75), stream, w.output("add normal", s.rows, s.cols, 1, 4));
+  b.dropout(x, T(0.375), stream, w.output("dropout", s.rows, s.cols, 1, 2), accumulate);
+}
+
+/// Layer and batch norm. epsilon = 1/64 bounds 1 / sqrt(variance + epsilon) by 8.
+template <class B>
+void run_normalisation(const B& b, workspace_of<B>& w, shape s, bool accumulate) {
+  using T = typename B::scalar;
+  const auto [rows, cols] = s;
+  const auto epsilon = T(0x1p-6);
+  const auto x = w.input(rows, cols);
+  const auto gain = w.input(1, cols, 0.5, 2);
+  const auto bias = w.input(1, cols);
+  const auto dy = w.input(rows, cols);
+  for (const bool by_rows : {true, false}) {
+    const auto n = static_cast<double>(by_rows ? cols : rows);
+    const auto normalised = w.output("normalised", rows, cols, n, 8);
+    const auto spread = by_rows ? w.output("spread of rows", rows, 1, n, 8)
+                                : w.output("spread of columns", 1, cols, n, 8);
+    const auto y = w.output("y", rows, cols, n, 16);
+    if (by_rows) {
+      b.layer_norm(x, gain, bias, epsilon, normalised, spread, y);
+      b.layer_norm_backward(dy, normalised, spread, gain,
+                            w.output("layer norm backward", rows, cols, n, 64), accumulate);
+    } else {
+      const auto mean = w.output("running mean", 1, cols, n);
+      const auto variance = w.output("running variance", 1, cols, n);
+      b.batch_norm(x, gain, bias, epsilon, T(0.25), mean, variance, normalised, spread, y);
+      b.batch_norm_backward(dy, normalised, spread, gain,
+                            w.output("batch norm backward", rows, cols, n, 64), accumulate);
+    }
+  }
+  b.normalise_columns(x, bias, w.input(1, cols, 0.25, 2), gain, bias, epsilon,
+                      w.output("normalise columns", rows, cols, 4, 8));
+}
+
+/// All losses with some labels missing, with all missing and with none missing.
+template <class B>
+void run_losses(const B& b, workspace_of<B>& w, shape s, bool accumulate) {
+  using T = typename B::scalar;
+  const auto prediction = w.input(s.rows, s.cols, -3, 3);
+  const auto dl = w.input(1, 1);
+  for (const loss_kind kind : losses) {
+    for (const double missing : {0.0, 0.4, 1.0}) {
+      const index_t width = kind == loss_kind::softmax ? 1 : s.cols;
+      const auto label = w.input(s.rows, width, -2, 2);
+      const auto chosen = w.input(s.rows, width, 0, 1);
+      for (index_t r = 0; r < s.rows; ++r) {
+        for (index_t c = 0; c < width; ++c) {
+          T& y = label(r, c);
+          if (kind == loss_kind::logistic) {
+            y = y > 0 ? 1 : 0;
+          } else if (kind == loss_kind::softmax) {
+            y = std::floor((y + 2) / 4 * static_cast<T>(s.cols));
+          }
+          if (static_cast<double>(chosen(r, c)) < missing) {
+            y = std::numeric_limits<T>::quiet_NaN();
+          }
+        }
+      }
+      const double terms = std::sqrt(static_cast<double>(s.rows * s.cols)) +
+                           static_cast<double>(kind == loss_kind::softmax ? s.cols : 2);
+      const auto statistics = w.output(numbered("loss", kind), 1, 2, terms, 25);
+      b.loss(kind, T(0.75), prediction, label, statistics);
+      b.loss_backward(kind, T(0.75), prediction, label, statistics, dl,
+                      w.output(numbered("loss backward", kind), s.rows, s.cols, terms, 10),
+                      accumulate);
+    }
+  }
+}
+
+/// Squared distances of 1, 2 and 5 stacked matrices.
+template <class B>
+void run_spread(const B& b, workspace_of<B>& w, shape s, bool accumulate) {
+  using T = typename B::scalar;
+  const auto scale = T(1) / static_cast<T>(s.rows * s.cols + 1);
+  for (const index_t groups : {1, 2, 5}) {
+    const auto k = static_cast<double>(groups);
+    const double mean_of = std::sqrt(static_cast<double>(s.rows * s.cols));
+    const auto x = w.input(groups * s.rows, s.cols);
+    b.group_spread(x, groups, scale, w.output("group spread", 1, 1, k * k + mean_of, 4));
+    b.group_spread_backward(x, groups, scale, w.input(1, 1),
+                            w.output("group spread backward", groups * s.rows, s.cols, k, 2 * k),
+                            accumulate);
+  }
+}
+
+/// Two steps of each optimiser; the coefficients are exact in float.
+template <class B>
+void run_optimisers(const B& b, workspace_of<B>& w, shape s, bool /*accumulate*/) {
+  using T = typename B::scalar;
+  const index_t n = s.rows * s.cols;
+  const auto g = w.flat_input(n);
+  const auto theta = w.flat_output("adam", n, 4);
+  const auto m = w.flat_output("first moment", n, 4);
+  const auto v = w.flat_output("second moment", n, 4, 1, 0.125);
+  for (const double t : {1.0, 2.0}) {
+    b.adam_step(
+        theta, g, T(0.5), m, v,
+        {0.125, 0.875, 0.96875, 0x1p-10, 0.25, 1 - std::pow(0.875, t), 1 - std::pow(0.96875, t)});
+  }
+  for (const bool nesterov : {false, true}) {
+    const auto x = w.flat_output(numbered("sgd", nesterov), n, 4, 2);
+    const auto u = w.flat_output("velocity", n, 4, 2);
+    for (int t = 0; t < 2; ++t) {
+      b.sgd_step(x, g, T(0.5), u, {0.125, 0.875, 0.25, nesterov});
+    }
+  }
+}
+
+/// Products of one shape in a group: some share a destination, which is then a sum.
+template <class B>
+void run_products(const B& b, workspace_of<B>& w, shape s, index_t depth, bool accumulate) {
+  using T = typename B::scalar;
+  using one = vb::backend::product<T, vb::host_space>;
+  for (const transposition kind : {transposition::nn, transposition::nt, transposition::tn}) {
+    const bool left = kind == transposition::tn;
+    const bool right = kind == transposition::nt;
+    const auto d = static_cast<double>(depth);
+    const vb::matrix_view<T> c[] = {w.output(numbered("lone product", kind), s.rows, s.cols, d),
+                                    w.output(numbered("sum of three", kind), s.rows, s.cols, 3 * d),
+                                    w.output(numbered("sum of two", kind), s.rows, s.cols, 2 * d)};
+    std::vector<one> group;
+    for (const std::size_t i : {0U, 1U, 1U, 1U, 2U, 2U}) {
+      group.push_back({left ? w.input(depth, s.rows) : w.input(s.rows, depth),
+                       right ? w.input(s.cols, depth) : w.input(depth, s.cols), c[i]});
+    }
+    b.multiply(kind, group, accumulate);
+  }
+}
+
+/// Groups of affine layers, with and without bias, addend and kept argument, each activation.
+template <class B>
+void run_affine(const B& b, workspace_of<B>& w, shape s, index_t depth) {
+  using T = typename B::scalar;
+  using layer = vb::backend::affine_layer<T, vb::host_space>;
+  const auto d = static_cast<double>(depth);
+  std::vector<layer> group(8);
+  for (std::size_t options = 0; options < 8; ++options) {
+    layer& one = group[options];
+    one.x = w.input(s.rows, depth);
+    one.w = w.input(depth, s.cols);
+    if ((options & 1) != 0) {
+      one.bias = w.input(1, s.cols);
+    }
+    if ((options & 2) != 0) {
+      one.addend = w.input(s.rows, s.cols);
+    }
+  }
+  for (const activation act : activations) {
+    for (std::size_t options = 0; options < 8; ++options) {
+      layer& one = group[options];
+      if ((options & 4) != 0) {
+        one.argument = w.output(numbered("argument", act), s.rows, s.cols, d + 2);
+      }
+      // No activation is steeper than 1.13.
+      one.y = w.output(numbered("affine", act), s.rows, s.cols, d + 2, 1.25);
+    }
+    b.affine(group, act);
+  }
+}
+
+}  // namespace backend_test
