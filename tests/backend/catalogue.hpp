@@ -201,6 +201,8 @@ void run_normalisation(const B& b, workspace_of<B>& w, shape s, bool accumulate)
                             w.output("batch norm backward", rows, cols, n, 64), accumulate);
     }
   }
+  b.standardise(x, bias, w.input(1, cols, -4, 4), T(1.5),
+                w.output("standardise", rows, cols, 1, 8));
   b.normalise_columns(x, bias, w.input(1, cols, 0.25, 2), gain, bias, epsilon,
                       w.output("normalise columns", rows, cols, 4, 8));
 }

@@ -453,6 +453,20 @@ TEST_CASE_FIXTURE(oracle, "batch norm: columns of mean 0 and variance 1, running
   });
 }
 
+TEST_CASE_FIXTURE(oracle, "standardised columns are clipped") {
+  const auto factor = w.input(1, cols);
+  factor(0, 2) = 0;  // a column that was constant
+  b.standardise(x, row, factor, 0.75, out);
+  int clipped = 0;
+  expect("standardise", out, [&](index_t r, index_t c) {
+    const double z = (x(r, c) - row(0, c)) * factor(0, c);
+    clipped += std::abs(z) > 0.75 ? 1 : 0;
+    return z > 0.75 ? 0.75 : (z < -0.75 ? -0.75 : z);
+  });
+  CHECK(clipped > 0);
+  CHECK(clipped < rows * cols);
+}
+
 TEST_CASE_TEMPLATE("an empty batch and a batch of one leave finite running statistics", B,
                    HOST_BACKENDS) {
   using T = typename B::scalar;

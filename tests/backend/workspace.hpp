@@ -38,8 +38,8 @@ struct shape {
 
 /// Nothing, single rows and columns, both sides of the 256 rows of a product's piece, and enough
 /// elements for several chunks of 2^15 operations.
-inline constexpr shape shapes[] = {{0, 5}, {1, 1},   {1, 7},   {6, 1},    {7, 3},
-                                   {5, 7}, {257, 5}, {513, 2}, {513, 131}};
+inline constexpr shape shapes[] = {{0, 5}, {1, 1},   {1, 7},   {6, 1},   {7, 3},
+                                   {5, 7}, {257, 5}, {513, 2}, {513, 67}};
 
 /// A matrix whose rows may lie further apart than they are long. What lies between them must never
 /// be written.

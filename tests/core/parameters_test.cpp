@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 
 using vierbein::index_t;
@@ -197,4 +198,20 @@ TEST_CASE("segments are copied by the beginning of their names") {
   wrong.add("head/weight", 7, 4, initialiser::zeros);
   CHECK(message([&] { wrong.copy(source, "head/", "head/"); }) ==
         "parameters: segment 'head/weight' is 7 x 4 but 'head/weight' is 7 x 3");
+}
+
+TEST_CASE("parameters refuse a segment of an impossible size") {
+  parameters<float> theta;
+  CHECK_THROWS_WITH_AS(theta.add("a", -1, 2, initialiser::zeros),
+                       "parameters: segment 'a' cannot be -1 x 2", vierbein::error);
+  CHECK_THROWS_AS(theta.add("a", 1, -2, initialiser::zeros), vierbein::error);
+  constexpr index_t huge = std::numeric_limits<index_t>::max();
+  CHECK_THROWS_AS(theta.add("a", huge, huge, initialiser::zeros), vierbein::error);
+  CHECK_THROWS_AS(theta.add("a", 1, huge, initialiser::zeros), vierbein::error);
+  theta.limit(32);
+  theta.add("a", 4, 5, initialiser::zeros);
+  CHECK_THROWS_AS(theta.add("b", 1, 1, initialiser::zeros), vierbein::error);
+  theta.limit(parameters<float>::unlimited);
+  theta.add("b", 1, 1, initialiser::zeros);
+  CHECK(theta.segments().size() == 2);
 }

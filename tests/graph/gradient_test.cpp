@@ -25,7 +25,7 @@ using vb::backend::loss_kind;
 
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double missing = std::numeric_limits<double>::quiet_NaN();
 
 struct shape {
   index_t rows, cols;
@@ -53,11 +53,14 @@ vg::var<B> project(vg::var<B> y, std::uint64_t which = 0) {
   return vg::sum(r * (y + 0.5 * vg::square(y)));
 }
 
+template <vb::Backend B>
+using operation = std::function<vg::var<B>(vg::tape<B>&, const std::vector<vg::var<B>>&)>;
+
 /// Checks f's gradient with respect to inputs of the given shapes. The inputs are in turn
 /// parameters, computed values (whose gradient f is the first to write) and computed values that
 /// also go elsewhere (so f must add to a gradient). `f(tape, inputs)` returns a matrix.
-template <vb::Backend B, class F>
-void check_operation(const std::vector<shape>& shapes, F&& f, double shift = 0) {
+template <vb::Backend B>
+void check_operation(const std::vector<shape>& shapes, const operation<B>& f, double shift = 0) {
   vb::parameters<double> theta;
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     theta.add("x" + std::to_string(i), shapes[i].rows, shapes[i].cols, vb::initialiser::zeros);
@@ -68,10 +71,10 @@ void check_operation(const std::vector<shape>& shapes, F&& f, double shift = 0) 
       theta.view(static_cast<vb::segment_id>(i)).data[k] = shift > 0 ? shift + std::abs(x) : x;
     }
   }
-  for (const char* use : {"parameter", "computed", "computed and shared"}) {
+  for (const std::string use : {"parameter", "computed", "computed and shared"}) {
     CAPTURE(use);
-    const bool computed = use[0] == 'c';
-    const bool shared = std::string_view(use).ends_with("shared");
+    const bool computed = use.starts_with("computed");
+    const bool shared = use.ends_with("shared");
     const auto loss = [&](vg::tape<B>& tape) {
       std::vector<vg::var<B>> x;
       for (std::size_t i = 0; i < shapes.size(); ++i) {
@@ -204,6 +207,20 @@ TEST_CASE_TEMPLATE("gradient of affine groups in which a layer occurs several ti
   });
 }
 
+TEST_CASE_TEMPLATE("gradient of products of two matrices", B, DOUBLE_BACKENDS) {
+  using enum vb::backend::transposition;
+  check_operation<B>({{4, 3}, {3, 2}},
+                     [](auto&, const vars<B>& x) { return vg::product(x[0], x[1], nn); });
+  check_operation<B>({{4, 3}, {2, 3}},
+                     [](auto&, const vars<B>& x) { return vg::product(x[0], x[1], nt); });
+  check_operation<B>({{3, 4}, {3, 2}},
+                     [](auto&, const vars<B>& x) { return vg::product(x[0], x[1], tn); });
+  for (const auto kind : {nn, nt, tn}) {
+    check_operation<B>({{3, 3}},
+                       [kind](auto&, const vars<B>& x) { return vg::product(x[0], x[0], kind); });
+  }
+}
+
 TEST_CASE_TEMPLATE("gradient of slices", B, DOUBLE_BACKENDS) {
   check_operation<B>({{5, 4}}, [](auto&, const vars<B>& x) { return vg::slice_rows(x[0], 1, 3); });
   check_operation<B>({{5, 4}}, [](auto&, const vars<B>& x) { return vg::slice_cols(x[0], 1, 2); });
@@ -234,26 +251,26 @@ TEST_CASE_TEMPLATE("gradient of select_blocks with repeated and unused blocks", 
 }
 
 TEST_CASE_TEMPLATE("gradient of gather_rows", B, DOUBLE_BACKENDS) {
-  static constexpr std::array<std::int32_t, 6> index{3, 0, 3, 1, 3, 0};
-  static constexpr std::array<std::int32_t, 5> inverse_begin{0, 2, 3, 3, 6};
-  static constexpr std::array<std::int32_t, 6> inverse_items{1, 5, 3, 0, 2, 4};
-  check_operation<B>({{4, 3}}, [](auto&, const vars<B>& x) {
+  const std::array<std::int32_t, 6> index{3, 0, 3, 1, 3, 0};
+  const std::array<std::int32_t, 5> inverse_begin{0, 2, 3, 3, 6};
+  const std::array<std::int32_t, 6> inverse_items{1, 5, 3, 0, 2, 4};
+  check_operation<B>({{4, 3}}, [&](auto&, const vars<B>& x) {
     return vg::gather_rows<B>(x[0], index, inverse_begin, inverse_items);
   });
 }
 
 TEST_CASE_TEMPLATE("gradient of segment sums and means, with empty segments", B, DOUBLE_BACKENDS) {
-  static constexpr std::array<std::int32_t, 6> begin{0, 0, 3, 4, 4, 6};
-  static constexpr std::array<std::int32_t, 6> segment_of{1, 1, 1, 2, 4, 4};
-  static constexpr std::array<std::int32_t, 6> items{4, 0, 2, 5, 1, 3};
-  static constexpr std::array<std::int32_t, 6> segment_of_item{1, 4, 1, 4, 1, 2};
-  check_operation<B>({{6, 3}}, [](auto&, const vars<B>& x) {
+  const std::array<std::int32_t, 6> begin{0, 0, 3, 4, 4, 6};
+  const std::array<std::int32_t, 6> segment_of{1, 1, 1, 2, 4, 4};
+  const std::array<std::int32_t, 6> items{4, 0, 2, 5, 1, 3};
+  const std::array<std::int32_t, 6> segment_of_item{1, 4, 1, 4, 1, 2};
+  check_operation<B>({{6, 3}}, [&](auto&, const vars<B>& x) {
     return vg::segment_sum<B>(x[0], begin, segment_of);
   });
-  check_operation<B>({{6, 3}}, [](auto&, const vars<B>& x) {
+  check_operation<B>({{6, 3}}, [&](auto&, const vars<B>& x) {
     return vg::segment_mean<B>(x[0], begin, segment_of);
   });
-  check_operation<B>({{6, 3}}, [](auto&, const vars<B>& x) {
+  check_operation<B>({{6, 3}}, [&](auto&, const vars<B>& x) {
     return vg::segment_sum<B>(x[0], begin, items, segment_of_item);
   });
 }
@@ -349,7 +366,7 @@ TEST_CASE_TEMPLATE("gradient of row norms at 0", B, DOUBLE_BACKENDS) {
   vg::tape<B> tape(B{});
   tape.bind(theta.segments(), theta.values());
   tape.begin(vg::mode::training);
-  vb::aligned_vector<double> gradient(static_cast<std::size_t>(theta.size()), nan);
+  vb::aligned_vector<double> gradient(static_cast<std::size_t>(theta.size()), missing);
   tape.backward(vg::sum(vg::row_norms(tape.parameter(id))),
                 vb::array_view<double>{gradient.data(), theta.size()});
   CHECK(gradient == vb::aligned_vector<double>(gradient.size(), 0));
@@ -397,15 +414,15 @@ TEST_CASE_TEMPLATE("gradient of losses with missing labels", B, DOUBLE_BACKENDS)
     for (index_t i = 0; i < label.size() && kind == loss_kind::logistic; ++i) {
       label.data()[i] = label.data()[i] > 0 ? 1 : 0;
     }
-    label(0, 0) = label(2, 1) = label(4, 2) = nan;
-    label(3, 0) = label(3, 1) = label(3, 2) = nan;
+    label(0, 0) = label(2, 1) = label(4, 2) = missing;
+    label(3, 0) = label(3, 1) = label(3, 2) = missing;
     check_operation<B>({{5, 3}}, [&](auto& tape, const vars<B>& x) {
       return vg::masked_loss(kind, x[0], constant(tape, label), 0.8);
     });
   }
   vb::matrix<double> classes(5, 1);
   classes(0, 0) = 2;
-  classes(1, 0) = classes(4, 0) = nan;
+  classes(1, 0) = classes(4, 0) = missing;
   classes(3, 0) = 1;
   check_operation<B>({{5, 3}}, [&](auto& tape, const vars<B>& x) {
     return vg::masked_loss(loss_kind::softmax, x[0], constant(tape, classes));
@@ -428,7 +445,7 @@ TEST_CASE_TEMPLATE("no gradient passes stop_gradient", B, DOUBLE_BACKENDS) {
   tape.bind(theta.segments(), theta.values());
   tape.begin(vg::mode::training);
   const auto x = tape.parameter(id);
-  vb::aligned_vector<double> gradient(static_cast<std::size_t>(theta.size()), nan);
+  vb::aligned_vector<double> gradient(static_cast<std::size_t>(theta.size()), missing);
   tape.backward(vg::sum(x * vg::stop_gradient(x)),
                 vb::array_view<double>{gradient.data(), theta.size()});
   for (index_t i = 0; i < 6; ++i) {

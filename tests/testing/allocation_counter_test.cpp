@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <memory>
 #include <thread>
 #include <vector>
 
@@ -55,8 +54,10 @@ TEST_CASE("what is allocated is usable") {
   REQUIRE(posix_memalign(&aligned, 4096, 10) == 0);
   CHECK(reinterpret_cast<std::uintptr_t>(aligned) % 4096 == 0);
   std::free(aligned);
-  volatile std::size_t odd = 3;
-  CHECK(posix_memalign(&aligned, odd, 10) == EINVAL);
+  if (allocation_counter::counts) {  // a sanitizer would abort
+    volatile std::size_t odd = 3;
+    CHECK(posix_memalign(&aligned, odd, 10) == EINVAL);
+  }
 }
 
 TEST_CASE("operator new and containers are counted, on every thread") {
@@ -71,7 +72,9 @@ TEST_CASE("operator new and containers are counted, on every thread") {
   CHECK(counter.count() == 1);
   counter.reset();
   std::vector<double> numbers(1000);
-  const vierbein::aligned_vector<float> aligned(1000);
+  vierbein::aligned_vector<float> aligned(1000);
+  volatile double kept = numbers[7] + static_cast<double>(aligned[7]);
+  CHECK(kept == 0);
   CHECK(counter.count() == 2);
   numbers.clear();
   numbers.resize(1000);  // in the memory it has
@@ -80,8 +83,9 @@ TEST_CASE("operator new and containers are counted, on every thread") {
   std::uint64_t of_thread = 0;
   std::thread([&] {
     const allocation_counter mine;
-    const auto block = std::make_unique<double[]>(50);
+    auto* volatile block = new double[50];
     of_thread = mine.count().value();
+    delete[] block;
   }).join();
   CHECK(of_thread == 1);
   CHECK(counter.count().value() >= 2);

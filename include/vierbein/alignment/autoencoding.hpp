@@ -10,6 +10,7 @@ namespace vierbein::alignment {
 struct autoencoding {
   double coefficient = 1;
 
+  static constexpr const char* kind = "autoencoding";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
 

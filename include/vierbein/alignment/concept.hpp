@@ -3,21 +3,27 @@
 // An alignment loss pulls the tasks' latent spaces together. A type is one when it is a plain
 // aggregate of options and offers
 //     static constexpr latent_space needs;         which task modules it needs (see below)
-//     index_t copies() const;                    perturbed copies of each input that it wants,
-//     mostly 0 template <class Views> typename Views::var operator()(Views& v) const;   records the
-//     loss, 1 x 1; an empty var for none template <class Visitor> void options(Visitor&&);
+//     index_t copies() const;                      perturbed copies of each input that it wants,
+//                                                  mostly 0
+//     template <class Views>
+//     typename Views::var operator()(Views& v) const;    records the loss, 1 x 1; an empty var for
+//                                                        none
+// and, only to be stored in model files (core/options.hpp),
+//     static constexpr const char* kind;                   its name
+//     template <class Visitor> void options(Visitor&&);    names every option
 //
 // `Views` shows the tasks of one batch of n rows. Matrices of several tasks are stacked by task:
 //     v.tape()                            the tape
 //     v.tasks(), v.rows(), v.copies()     N, n, K
 //     v.task_index(name)                  the position of a task, or an error
 //     v.latent()                          z_t = E_t(b), (N n, d)
-//     v.flat()                            u_t = F_t(z_t), coordinates in the common frame, (N n,
-//     d_u) v.flat_copies()                     the same of the perturbed copies, (N K n, d_u), copy
-//     by copy v.decode(u, which)                  F⁻¹_t(u), block i decoded by task which[i]
+//     v.flat()                            u_t = F_t(z_t), coordinates in the common frame,
+//                                         (N n, d_u)
+//     v.flat_copies()                     the same of the perturbed copies, (N K n, d_u), copy by
+//                                         copy
+//     v.decode(u, which)                  F⁻¹_t(u), block i decoded by task which[i]
 //     v.head_losses(z, which)             loss of head which[i] on block i against the batch's
-//     labels; rows
-//                                         without a label of that task do not count
+//                                         labels; rows without a label of that task do not count
 //     v.all_tasks()                       0 ... N-1, for `which`
 //     v.source_flat(sources)              coordinates of the given sources, (sources n, d_u)
 //     v.latent_parameters(), v.latent_parameter(t, i)   the parameters of E_t, for soft sharing
@@ -30,6 +36,7 @@
 // the number of sources.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <string>
 #include <utility>
@@ -48,9 +55,9 @@ enum class latent_space { none, latent, flat };
 /// Which pairs of tasks are aligned.
 struct pair_set {
   /// Every task with one target; "" for no target.
-  std::string target;
+  std::string target = {};
   /// Named pairs (source, target); empty for all pairs.
-  std::vector<std::pair<std::string, std::string>> list;
+  std::vector<std::pair<std::string, std::string>> list = {};
 
   [[nodiscard]] bool all() const { return target.empty() && list.empty(); }
 
@@ -65,6 +72,9 @@ struct pair_set {
 /// partners, so that a coefficient means the same for 2 and for 64 tasks (our default); `sum` adds
 /// all ordered pairs, as the paper writes it.
 enum class pair_scaling { average, sum };
+constexpr auto option_names(pair_scaling) {
+  return std::array{"average", "sum"};
+}
 
 template <class A>
 concept AlignmentLoss = requires(const A a) {

@@ -12,6 +12,7 @@ struct consistency {
   pair_set pairs{};
   pair_scaling scaling = pair_scaling::average;
 
+  static constexpr const char* kind = "consistency";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
 

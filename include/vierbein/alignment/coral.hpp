@@ -12,6 +12,7 @@ struct coral {
   double coefficient = 1;
   pair_scaling scaling = pair_scaling::average;
 
+  static constexpr const char* kind = "coral";
   static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
 

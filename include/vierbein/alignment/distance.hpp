@@ -17,6 +17,7 @@ struct distance {
   pair_set pairs{};
   pair_scaling scaling = pair_scaling::average;
 
+  static constexpr const char* kind = "distance";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return coefficient == 0 ? 0 : perturbations; }
   [[nodiscard]] double perturbation_scale() const { return scale; }

@@ -19,6 +19,7 @@ struct gate {
   alignment::mapping mapping{};
   alignment::distance distance{};
 
+  static constexpr const char* kind = "gate";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return distance.copies(); }
   [[nodiscard]] double perturbation_scale() const { return distance.perturbation_scale(); }

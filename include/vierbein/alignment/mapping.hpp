@@ -15,6 +15,7 @@ struct mapping {
   pair_set pairs{};
   pair_scaling scaling = pair_scaling::average;
 
+  static constexpr const char* kind = "mapping";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
 

@@ -14,6 +14,7 @@ struct mmd {
   std::vector<double> bandwidths{0.25, 1, 4};
   pair_scaling scaling = pair_scaling::average;
 
+  static constexpr const char* kind = "mmd";
   static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
 

@@ -7,6 +7,7 @@ namespace vierbein::alignment {
 
 /// No alignment: each task is a head on the shared representation (Caruana 1997).
 struct none {
+  static constexpr const char* kind = "none";
   static constexpr latent_space needs = latent_space::none;
   [[nodiscard]] index_t copies() const { return 0; }
 

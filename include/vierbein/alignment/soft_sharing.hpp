@@ -13,6 +13,7 @@ struct soft_sharing {
   double coefficient = 1;
   pair_scaling scaling = pair_scaling::average;
 
+  static constexpr const char* kind = "soft_sharing";
   static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
 

@@ -18,6 +18,7 @@ struct sum {
   sum() = default;
   explicit sum(Parts... p) : parts(std::move(p)...) {}
 
+  static constexpr const char* kind = "sum";
   static constexpr latent_space needs = std::max({latent_space::none, Parts::needs...});
   [[nodiscard]] index_t copies() const {
     return std::apply(

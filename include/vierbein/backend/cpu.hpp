@@ -1,20 +1,6 @@
 // The CPU backend: Eigen's product kernel, OpenMP threads, fixed chunks.
 #pragma once
 
-#ifndef EIGEN_DONT_PARALLELIZE
-#define EIGEN_DONT_PARALLELIZE
-#endif
-// g++ 12 takes the deliberately undefined operands inside its own AVX-512 intrinsics for mistakes.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-#include <Eigen/Core>
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
@@ -25,6 +11,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "vierbein/backend/eigen.hpp"
 #include "vierbein/backend/host.hpp"
 
 namespace vierbein::backend {

@@ -2,6 +2,7 @@
 // Plain functions of numbers, so that each backend (and each device) compiles the same text.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 
@@ -16,6 +17,9 @@ namespace vierbein {
 ///   silu      x / (1 + e^-x)                                        (Elfwing et al. 2018)
 ///   tanh      tanh x
 enum class activation { identity, relu, gelu, silu, tanh };
+constexpr auto option_names(activation) {
+  return std::array{"identity", "relu", "gelu", "silu", "tanh"};
+}
 
 namespace backend {
 

@@ -13,6 +13,8 @@ class basic_reference : public host<basic_reference<T>, T> {
   using view = matrix_view<T>;
   using const_view = matrix_view<const T>;
 
+  [[nodiscard]] int threads() const { return 1; }
+
   /// Everything in one chunk, in order.
   template <class F>
   void run(index_t count, index_t /*cost*/, F&& f) const {

@@ -1,9 +1,9 @@
 // Ridge regression with its leave-one-out error, through Eigen.
 #pragma once
 
-#include <Eigen/Cholesky>
-#include <Eigen/Core>
+#include <span>
 
+#include "vierbein/backend/eigen.hpp"
 #include "vierbein/core/matrix.hpp"
 
 namespace vierbein::backend {

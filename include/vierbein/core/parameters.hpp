@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,9 +40,18 @@ struct segment {
 template <Scalar T>
 class parameters {
  public:
-  /// Appends a segment. Throws when the name is taken.
+  static constexpr index_t unlimited = std::numeric_limits<index_t>::max() / 32;
+
+  /// From now on `add` throws rather than let the flat vector outgrow `most` elements: for shapes
+  /// that come from a file.
+  void limit(index_t most) { most_ = most; }
+
+  /// Appends a segment. Throws when the name is taken, an extent is negative or there would be more
+  /// elements than `limit` allows.
   segment_id add(std::string name, index_t rows, index_t cols, initialiser init) {
     require(find(name) < 0, "parameters", "segment '{}' exists already", name);
+    require(rows >= 0 && cols >= 0 && (cols == 0 || rows <= (most_ - size()) / cols), "parameters",
+            "segment '{}' cannot be {} x {}", name, rows, cols);
     segments_.push_back({std::move(name), rows, cols, size(), init, false});
     values_.resize(static_cast<std::size_t>(padded(segments_.back().offset + rows * cols)), T{0});
     return static_cast<segment_id>(segments_.size()) - 1;
@@ -158,6 +168,7 @@ class parameters {
   static constexpr index_t granule = 16;  // elements: a cache line of floats
   static constexpr index_t padded(index_t n) { return (n + granule - 1) / granule * granule; }
 
+  index_t most_ = unlimited;
   std::vector<segment> segments_;
   aligned_vector<T> values_;
 };

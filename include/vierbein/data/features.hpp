@@ -18,6 +18,11 @@ struct feature_set {
   struct shape_type {
     index_t width = 0;
     bool operator==(const shape_type&) const = default;
+
+    template <class Visitor>
+    void options(Visitor&& visit) {
+      visit("width", width);
+    }
   };
 
   /// The rows of one batch.

@@ -34,6 +34,13 @@ struct graph_set {
     index_t edge_width = 0;
     index_t feature_width = 0;
     bool operator==(const shape_type&) const = default;
+
+    template <class Visitor>
+    void options(Visitor&& visit) {
+      visit("node_width", node_width);
+      visit("edge_width", edge_width);
+      visit("feature_width", feature_width);
+    }
   };
 
   [[nodiscard]] index_t size() const { return static_cast<index_t>(node_offset.size()) - 1; }

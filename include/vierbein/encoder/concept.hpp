@@ -2,21 +2,24 @@
 //
 // An encoder turns an input into a representation b, (samples, width). A type is an encoder when it
 // is a plain aggregate of options and offers
-//     using input_set = ...;        the data it reads: data::feature_set, data::graph_set, or the
-//     user's own
-//                                    type with `shape()`, `gather(rows, batch)`, `batch_type`,
-//                                    `shape_type`
+//     using input_set = ...;
+//         the data it reads: data::feature_set, data::graph_set, or the user's own type with
+//         `shape()`, `gather(rows, batch)`, `batch_type` and `shape_type`
 //     template <Scalar T>
 //     module build(parameters<T>& theta, const std::string& name, const shape_type& shape) const;
-//                                    names its parameters and returns
+//         names its parameters and returns
 //     struct module {
-//       index_t width() const;       the width of b
+//       index_t width() const;                                                 the width of b
 //       template <Backend B>
 //       graph::var<B> operator()(graph::tape<B>&, const batch_type&) const;    b = B(x)
 //       template <Scalar T>
 //       void prepare(parameters<T>&, const input_set&, std::span<const index_t> rows) const;
-//     };                             optional: sets frozen parameters (input scaling) from training
-//     rows template <class Visitor> void options(Visitor&&);   names every option, for model files
+//         optional: sets frozen parameters (input scaling) from the training rows
+//     };
+// and, only to be stored in model files (core/options.hpp),
+//     static constexpr const char* kind;                   its name
+//     template <class Visitor> void options(Visitor&&);    names every option
+// The `shape_type` of an input set of the user's own then needs `options`, too.
 #pragma once
 
 #include <concepts>

@@ -1,6 +1,8 @@
 // Directed message passing on graphs.
 #pragma once
 
+#include <array>
+
 #include "vierbein/data/graphs.hpp"
 #include "vierbein/encoder/concept.hpp"
 #include "vierbein/graph/input_scaling.hpp"
@@ -12,6 +14,9 @@ namespace vierbein::encoder {
 /// How the nodes of a graph become one vector. A sum grows with the graph, as extensive properties
 /// do; it is divided by `dmpnn::sum_scale` to keep activations in range.
 enum class readout { mean, sum };
+constexpr auto option_names(readout) {
+  return std::array{"mean", "sum"};
+}
 
 /// The directed message passing network of Yang et al. (2019), as in Chemprop. Messages live on
 /// directed edges and never return along the edge they came:
@@ -25,6 +30,7 @@ enum class readout { mean, sum };
 /// node without edges has the message 0.
 struct dmpnn {
   using input_set = data::graph_set;
+  static constexpr const char* kind = "dmpnn";
 
   index_t hidden = 128;  ///< width of messages
   index_t depth = 3;     ///< rounds of messages, the initial one included

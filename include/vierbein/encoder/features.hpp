@@ -10,6 +10,7 @@ namespace vierbein::encoder {
 /// b = (x - mean) / deviation. For features that were learnt elsewhere, or chosen by hand.
 struct features {
   using input_set = data::feature_set;
+  static constexpr const char* kind = "features";
 
   struct module {
     graph::input_scaling scaling;

@@ -12,6 +12,7 @@ namespace vierbein::encoder {
 /// layer.
 struct mlp {
   using input_set = data::feature_set;
+  static constexpr const char* kind = "mlp";
 
   std::vector<index_t> widths{256, 128};  ///< outputs of the layers; the last is the width of b
   activation act = activation::relu;      ///< after every layer

@@ -1,6 +1,9 @@
 // Affine layers, one or many at once, fused with their activation.
 #pragma once
 
+#include <algorithm>
+#include <functional>
+
 #include "vierbein/graph/tape.hpp"
 
 namespace vierbein::graph {
@@ -63,7 +66,12 @@ struct affine_op {
     }
     const auto part = [&](index_t s, index_t t) { return dz.row_range(s * y.rows + t * n, n); };
 
-    if (tape.wants_gradient(addend)) {
+    if (tape.wants_gradient(addend) && tape.is_parameter(addend)) {
+      for (index_t s = 0; s < slabs; ++s) {
+        const auto d = tape.gradient(addend, first + s);
+        backend.copy(1, dz.row_range(s * y.rows, y.rows), d.view, d.accumulate);
+      }
+    } else if (tape.wants_gradient(addend)) {
       const auto d = tape.stacked_gradient(addend, first, last);
       backend.copy(1, dz, d.view, d.accumulate);
     }
@@ -108,6 +116,12 @@ struct affine_op {
         }
       }
     }
+    // A layer may occur several times in the group: products with one destination must be adjacent.
+    std::sort(products.begin(), products.begin() + static_cast<std::ptrdiff_t>(count),
+              [](const product& p, const product& q) {
+                return p.c.data != q.c.data ? std::less<>{}(p.c.data, q.c.data)
+                                            : std::less<>{}(p.b.data, q.b.data);
+              });
     backend.multiply(backend::transposition::tn, products.first(count), true);
   }
 };
@@ -120,8 +134,22 @@ template <Backend B>
 var<B> record_affine(var<B> x, std::span<const var<B>> w, std::span<const var<B>> b, activation act,
                      var<B> addend, index_t rows) {
   tape<B>& tape = *x.owner;
-  require(x.cols() == w[0].rows(), "affine", "the input has {} columns, the weight {} rows",
-          x.cols(), w[0].rows());
+  const index_t out = w[0].cols();
+  for (const var<B>& one : w) {
+    require(x.cols() == one.rows(), "affine", "the input has {} columns, the weight {} rows",
+            x.cols(), one.rows());
+    require(one.cols() == out, "affine", "weights with {} and {} columns in one group", out,
+            one.cols());
+  }
+  require(b.empty() || b.size() == w.size(), "affine", "{} biases for {} weights", b.size(),
+          w.size());
+  for (const var<B>& one : b) {
+    require(one.rows() == 1 && one.cols() == out, "affine", "the bias is {} x {}, expected 1 x {}",
+            one.rows(), one.cols(), out);
+  }
+  require(!addend || (addend.rows() == rows && addend.cols() == out), "affine",
+          "the addend is {} x {}, expected {} x {}", addend ? addend.rows() : 0,
+          addend ? addend.cols() : 0, rows, out);
   const affine_op<B> op{x, tape.template host_array<var<B>>(w), tape.template host_array<var<B>>(b),
                         addend, act};
   auto inputs = tape.template host_array<var<B>>(static_cast<index_t>(2 + w.size() + b.size()));
@@ -131,7 +159,7 @@ var<B> record_affine(var<B> x, std::span<const var<B>> w, std::span<const var<B>
   if (addend) {
     *end++ = addend;
   }
-  return tape.record(rows, w[0].cols(), std::span<const var<B>>(inputs.begin(), end), op);
+  return tape.record(rows, out, std::span<const var<B>>(inputs.begin(), end), op);
 }
 
 }  // namespace detail
@@ -149,6 +177,7 @@ var<B> affine(var<B> x, var<B> w, var<B> b, activation act = activation::identit
 template <Backend B>
 var<B> affine_shared(var<B> x, std::span<const var<B>> w, std::span<const var<B>> b,
                      activation act = activation::identity) {
+  require(!w.empty(), "affine_shared", "no layers");
   return detail::record_affine<B>(x, w, b, act, {}, x.rows() * static_cast<index_t>(w.size()));
 }
 
@@ -157,6 +186,7 @@ var<B> affine_shared(var<B> x, std::span<const var<B>> w, std::span<const var<B>
 template <Backend B>
 var<B> affine_stacked(var<B> x, std::span<const var<B>> w, std::span<const var<B>> b,
                       activation act = activation::identity) {
+  require(!w.empty(), "affine_stacked", "no layers");
   require(x.rows() % static_cast<index_t>(w.size()) == 0, "affine_stacked",
           "{} rows are not divisible among {} layers", x.rows(), w.size());
   return detail::record_affine<B>(x, w, b, act, {}, x.rows());

@@ -19,6 +19,7 @@ struct input_scaling {
   segment_id factor = -1;  ///< 1 / deviation, or 0
 
   static constexpr double limit = 10;
+  static constexpr double sparse_share = 0.75;
 
   template <Scalar T>
   static input_scaling make(parameters<T>& theta, const std::string& name, index_t width) {
@@ -32,9 +33,13 @@ struct input_scaling {
   void fit(parameters<T>& theta, const matrix<double>& x, std::span<const index_t> rows) const {
     const auto n = static_cast<double>(rows.size());
     for (index_t c = 0; c < x.cols(); ++c) {
+      theta.view(mean)(0, c) = T{0};
+      theta.view(factor)(0, c) = T{1};
       double total = 0;
+      double zeros = 0;
       for (const index_t r : rows) {
         total += x(r, c);
+        zeros += x(r, c) == 0 ? 1 : 0;
       }
       const double centre = total / n;
       double squares = 0;
@@ -43,6 +48,9 @@ struct input_scaling {
       }
       const double deviation = std::sqrt(squares / n);
       const bool constant = !(deviation > 1e-10 * (std::abs(centre) + 1e-300));
+      if (!constant && zeros > sparse_share * n) {
+        continue;  // mean 0, factor 1
+      }
       theta.view(mean)(0, c) = static_cast<T>(centre);
       theta.view(factor)(0, c) = constant ? T{0} : static_cast<T>(1 / deviation);
     }

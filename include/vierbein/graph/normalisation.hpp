@@ -47,6 +47,12 @@ struct fixed_norm_op {
   }
 };
 
+template <Backend B>
+void require_row(const char* place, const char* name, var<B> row, index_t cols) {
+  require(row.rows() == 1 && row.cols() == cols, place, "the {} is {} x {}, expected 1 x {}", name,
+          row.rows(), row.cols(), cols);
+}
+
 }  // namespace detail
 
 /// Layer normalisation (Ba, Kiros, Hinton 2016): y = (x - mean) / sqrt(var + epsilon) gain + bias,
@@ -54,6 +60,8 @@ struct fixed_norm_op {
 template <Backend B>
 var<B> layer_norm(var<B> x, var<B> gain, var<B> bias, double epsilon = 1e-5) {
   tape<B>& t = *x.owner;
+  detail::require_row("layer_norm", "gain", gain, x.cols());
+  detail::require_row("layer_norm", "bias", bias, x.cols());
   const auto normalised = t.make(x.rows(), x.cols());
   const auto spread = t.make(x.rows(), 1);
   const auto y = t.make(x.rows(), x.cols());
@@ -72,6 +80,10 @@ var<B> batch_norm(var<B> x, var<B> gain, var<B> bias, var<B> mean, var<B> varian
                   double momentum = 0.1, double epsilon = 1e-5) {
   using scalar = typename B::scalar;
   tape<B>& t = *x.owner;
+  detail::require_row("batch_norm", "gain", gain, x.cols());
+  detail::require_row("batch_norm", "bias", bias, x.cols());
+  detail::require_row("batch_norm", "running mean", mean, x.cols());
+  detail::require_row("batch_norm", "running variance", variance, x.cols());
   const auto small = static_cast<scalar>(epsilon);
   if (!t.training()) {
     return t.record(x.rows(), x.cols(), {x},

@@ -129,6 +129,12 @@ var<B> mean_squared_error(var<B> x, var<B> y) {
 /// Σ_i weights[i] terms[i] of matrices of one shape.
 template <Backend B>
 var<B> weighted_sum(std::span<const var<B>> terms, std::span<const double> weights) {
+  require(!terms.empty() && terms.size() == weights.size(), "weighted_sum",
+          "{} weights for {} terms", weights.size(), terms.size());
+  for (const var<B>& x : terms) {
+    require(x.rows() == terms[0].rows() && x.cols() == terms[0].cols(), "weighted_sum",
+            "{} x {} does not match {} x {}", x.rows(), x.cols(), terms[0].rows(), terms[0].cols());
+  }
   tape<B>& t = *terms[0].owner;
   return t.record(terms[0].rows(), terms[0].cols(), terms,
                   detail::weighted_sum_op<B>{t.template host_array<var<B>>(terms),

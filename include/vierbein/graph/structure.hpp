@@ -137,6 +137,24 @@ struct message_op {
   }
 };
 
+// `begin` must cut `items` things into `segments` segments.
+inline void require_segments(const char* place, std::span<const std::int32_t> begin,
+                             index_t segments, index_t items) {
+  require(!begin.empty(), place, "no boundaries of segments");
+  require(static_cast<index_t>(begin.size()) == segments + 1 && begin.front() == 0 &&
+              begin.back() == items,
+          place, "expected {} segments of {} rows together, found {} of {}", segments, items,
+          static_cast<index_t>(begin.size()) - 1, begin.back());
+}
+
+// `items` things in segments, of which `segment_of` names one for each row of a matrix.
+inline void require_partition(const char* place, index_t rows, std::span<const std::int32_t> begin,
+                              index_t items, std::span<const std::int32_t> segment_of) {
+  require_segments(place, begin, static_cast<index_t>(begin.size()) - 1, rows);
+  require(items == rows && static_cast<index_t>(segment_of.size()) == rows, place,
+          "{} rows, but {} items and {} segment numbers", rows, items, segment_of.size());
+}
+
 }  // namespace detail
 
 /// Rows [first, first + count) of x.
@@ -160,6 +178,7 @@ var<B> slice_cols(var<B> x, index_t first, index_t count) {
 /// Matrices of one width below each other.
 template <Backend B>
 var<B> concatenate_rows(std::span<const var<B>> parts) {
+  require(!parts.empty(), "concatenate_rows", "no matrices");
   tape<B>& t = *parts[0].owner;
   index_t rows = 0;
   for (const var<B>& p : parts) {
@@ -174,6 +193,7 @@ var<B> concatenate_rows(std::span<const var<B>> parts) {
 /// Matrices of one height side by side.
 template <Backend B>
 var<B> concatenate_cols(std::span<const var<B>> parts) {
+  require(!parts.empty(), "concatenate_cols", "no matrices");
   tape<B>& t = *parts[0].owner;
   index_t cols = 0;
   for (const var<B>& p : parts) {
@@ -204,6 +224,10 @@ template <Backend B>
 var<B> gather_rows(var<B> x, std::span<const std::int32_t> index,
                    std::span<const std::int32_t> inverse_begin,
                    std::span<const std::int32_t> inverse_items) {
+  require(inverse_items.size() == index.size(), "gather_rows", "the inverse of {} indices has {}",
+          index.size(), inverse_items.size());
+  detail::require_segments("gather_rows", inverse_begin, x.rows(),
+                           static_cast<index_t>(index.size()));
   tape<B>& t = *x.owner;
   return t.record(static_cast<index_t>(index.size()), x.cols(), {x},
                   detail::gather_op<B>{x, t.indices(index), t.indices(inverse_begin),
@@ -215,6 +239,7 @@ var<B> gather_rows(var<B> x, std::span<const std::int32_t> index,
 template <Backend B>
 var<B> segment_sum(var<B> x, std::span<const std::int32_t> begin,
                    std::span<const std::int32_t> segment_of) {
+  detail::require_partition("segment_sum", x.rows(), begin, x.rows(), segment_of);
   tape<B>& t = *x.owner;
   return t.record(static_cast<index_t>(begin.size()) - 1, x.cols(), {x},
                   detail::segment_op<B>{x, t.indices(begin), t.indices(segment_of), false});
@@ -222,6 +247,7 @@ var<B> segment_sum(var<B> x, std::span<const std::int32_t> begin,
 template <Backend B>
 var<B> segment_mean(var<B> x, std::span<const std::int32_t> begin,
                     std::span<const std::int32_t> segment_of) {
+  detail::require_partition("segment_mean", x.rows(), begin, x.rows(), segment_of);
   tape<B>& t = *x.owner;
   return t.record(static_cast<index_t>(begin.size()) - 1, x.cols(), {x},
                   detail::segment_op<B>{x, t.indices(begin), t.indices(segment_of), true});
@@ -232,6 +258,8 @@ var<B> segment_mean(var<B> x, std::span<const std::int32_t> begin,
 template <Backend B>
 var<B> segment_sum(var<B> x, std::span<const std::int32_t> begin,
                    std::span<const std::int32_t> items, std::span<const std::int32_t> segment_of) {
+  detail::require_partition("segment_sum", x.rows(), begin, static_cast<index_t>(items.size()),
+                            segment_of);
   tape<B>& t = *x.owner;
   return t.record(
       static_cast<index_t>(begin.size()) - 1, x.cols(), {x},
@@ -245,6 +273,13 @@ template <Backend B>
 var<B> edge_messages(var<B> sums, var<B> h, std::span<const std::int32_t> source,
                      std::span<const std::int32_t> reverse, std::span<const std::int32_t> out_begin,
                      std::span<const std::int32_t> out_edges) {
+  require(sums.cols() == h.cols(), "edge_messages", "sums of {} columns, edges of {}", sums.cols(),
+          h.cols());
+  const auto edges = static_cast<std::size_t>(h.rows());
+  require(source.size() == edges && reverse.size() == edges && out_edges.size() == edges,
+          "edge_messages", "{} edges, but {} sources, {} reverses and {} edges that leave", edges,
+          source.size(), reverse.size(), out_edges.size());
+  detail::require_segments("edge_messages", out_begin, sums.rows(), h.rows());
   tape<B>& t = *h.owner;
   return t.record(h.rows(), h.cols(), {sums, h},
                   detail::message_op<B>{sums, h, t.indices(source), t.indices(reverse),

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <initializer_list>
 #include <span>
 #include <vector>
@@ -109,6 +110,8 @@ class tape {
 
   /// A segment of the parameters. The same node whenever it is asked for within a step.
   var parameter(segment_id id) {
+    require(id >= 0 && id < static_cast<index_t>(parameter_node_.size()), "tape",
+            "there is no segment {} among {}", id, parameter_node_.size());
     auto& cached = parameter_node_[static_cast<std::size_t>(id)];
     if (cached < 0) {
       const segment& s = (*segments_)[static_cast<std::size_t>(id)];
@@ -220,6 +223,7 @@ class tape {
   void read(std::span<const var> scalars, std::span<double> out) {
     const view gathered = make(1, static_cast<index_t>(scalars.size()));
     for (std::size_t i = 0; i < scalars.size(); ++i) {
+      require_scalar(scalars[i]);
       backend_.copy(scalar{1}, value(scalars[i]), gathered.col_range(static_cast<index_t>(i), 1),
                     false);
     }
@@ -237,6 +241,12 @@ class tape {
   /// Sweeps all seeds backwards together. Row i of `out` (slabs, length of θ) is assigned
   /// Σ weight ∂loss/∂θ over the seeds of that row; rows may be further apart than θ is long.
   void backward(std::span<const seed<B>> seeds, view out) {
+    require(out.cols == theta_.size, "tape", "a gradient of {} elements for {} parameters",
+            out.cols, theta_.size);
+    for (const seed<B>& s : seeds) {
+      require(s.row >= 0 && s.row < out.rows, "tape", "seed row {} of {}", s.row, out.rows);
+      require_scalar(s.loss);
+    }
     destination_ = out;
     backend_.fill(out, scalar{0});
     for (node& n : nodes_) {
@@ -244,7 +254,6 @@ class tape {
       n.gradient = nullptr;
     }
     for (const seed<B>& s : seeds) {
-      require(s.row >= 0 && s.row < out.rows, "tape", "seed row {} of {}", s.row, out.rows);
       widen(at(s.loss), s.row, s.row + 1);
     }
     for (std::size_t i = nodes_.size(); i-- > 0;) {
@@ -306,6 +315,7 @@ class tape {
       return {};
     }
     node& n = at(x);
+    assert(n.parameter_offset < 0);
     prepare(n);
     bool any = false;
     bool all = true;
@@ -364,6 +374,11 @@ class tape {
         }
       }
     }
+  }
+
+  void require_scalar(var x) const {
+    require(value(x).rows == 1 && value(x).cols == 1, "tape",
+            "expected a 1 x 1 value, found {} x {}", value(x).rows, value(x).cols);
   }
 
   var push(const node& n) {

@@ -3,17 +3,19 @@
 // A head says how many numbers a task predicts, how they are compared with labels and how they are
 // shown to the user. (The layers in front of it belong to the model, which runs those of all tasks
 // together.) A type is a head when it is a plain aggregate of options and offers
-//     static constexpr const char* kind;             its name in model files
-//     static constexpr bool standardise;             whether labels are scaled to mean 0, deviation
-//     1 index_t outputs() const;                       numbers predicted index_t label_width()
-//     const;                   columns of a label template <Backend B> graph::var<B>
-//     loss(graph::var<B> prediction, graph::var<B> label) const;
-//                                                     1 x 1, the mean over the labels that are not
-//                                                     NaN
-//     void transform(std::span<double> prediction) const;   raw outputs of a row to what the user
-//     sees const char* accepts() const;                   describes a valid label, for messages
+//     static constexpr const char* kind;       its name, such as "binary"
+//     static constexpr bool standardise;       whether labels are scaled to mean 0, deviation 1
+//     index_t outputs() const;                 numbers predicted
+//     index_t label_width() const;             columns of a label
+//     template <Backend B>
+//     graph::var<B> loss(graph::var<B> prediction, graph::var<B> label) const;
+//                                              1 x 1, the mean over the labels that are not NaN
+//     void transform(std::span<double> prediction) const;    raw outputs of a row to what the user
+//                                                            sees
+//     const char* accepts() const;             describes a valid label, for messages
 //     bool valid(double label) const;
-//     template <class Visitor> void options(Visitor&&);
+// and, only to be stored in model files (core/options.hpp),
+//     template <class Visitor> void options(Visitor&&);    names every option
 #pragma once
 
 #include <concepts>

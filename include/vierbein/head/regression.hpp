@@ -1,6 +1,7 @@
 // One real number.
 #pragma once
 
+#include <array>
 #include <cmath>
 
 #include "vierbein/head/concept.hpp"
@@ -9,6 +10,9 @@ namespace vierbein::head {
 
 /// How a prediction p differs from a label y: (p - y)², |p - y|, or Huber's function of p - y.
 enum class deviation { squared, absolute, huber };
+constexpr auto option_names(deviation) {
+  return std::array{"squared", "absolute", "huber"};
+}
 
 /// Predicts one real number; labels are standardised on the training rows.
 struct regression {

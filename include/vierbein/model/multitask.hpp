@@ -69,19 +69,31 @@ class multitask_model {
 
   /// Names all parameters and gives them their first values.
   void build(const input_shape& shape, std::uint64_t seed) {
+    rebuild(shape, std::vector<bool>(static_cast<std::size_t>(tasks_.size()), false));
+    theta_.initialise(seed);
+    for (index_t t = 0; t < tasks_.size(); ++t) {
+      set_scaling(t, 0, 1);
+    }
+  }
+
+  /// Names all parameters, with a trunk of its own for every task t with own_trunk[t], as `build`
+  /// and `append` would have done one after the other. All values are 0: the caller has better
+  /// ones, from a file. Throws when there would be more than `most_parameters` of them.
+  void rebuild(const input_shape& shape, const std::vector<bool>& own_trunk,
+               index_t most_parameters = parameters<T>::unlimited) {
     require(tasks_.size() > 0, "model", "there is no task");
+    require(std::ssize(own_trunk) == tasks_.size(), "model", "{} choices of a trunk for {} tasks",
+            own_trunk.size(), tasks_.size());
     theta_ = {};
+    theta_.limit(most_parameters);
     trunks_.clear();
     modules_.clear();
     shape_ = shape;
     trunks_.push_back(encoder.build(theta_, "trunk", shape));
     for (index_t t = 0; t < tasks_.size(); ++t) {
-      append_module(t, 0);
+      append_parts(t, own_trunk[static_cast<std::size_t>(t)]);
     }
-    theta_.initialise(seed);
-    for (index_t t = 0; t < tasks_.size(); ++t) {
-      set_scaling(t, 0, 1);
-    }
+    theta_.limit(parameters<T>::unlimited);
   }
 
   /// Appends a task, with a trunk of its own when `own_trunk`. Its parameters get first values; all
@@ -92,10 +104,7 @@ class multitask_model {
     const auto before = static_cast<segment_id>(theta_.segments().size());
     tasks_.add(name, typename Tasks::head_type(head));
     const index_t t = tasks_.size() - 1;
-    if (own_trunk) {
-      trunks_.push_back(encoder.build(theta_, prefix(t) + "trunk", shape_));
-    }
-    append_module(t, own_trunk ? static_cast<index_t>(trunks_.size()) - 1 : 0);
+    append_parts(t, own_trunk);
     for (auto id = before; id < static_cast<segment_id>(theta_.segments().size()); ++id) {
       theta_.initialise(id, seed);
     }
@@ -164,28 +173,19 @@ class multitask_model {
       out.emplace_back(inputs.size(),
                        tasks_.visit(t, [](const auto& head) { return head.outputs(); }));
     }
-    each_chunk(backend, inputs, [&](auto& tape, const auto& numbers, auto& views, index_t first) {
-      const auto z = views.latent();
-      const auto predictions = views.predictions(z, views.all_tasks());
-      for (std::size_t k = 0; k < numbers.size(); ++k) {
-        auto& rows = out[static_cast<std::size_t>(numbers[k])];
-        tape.backend().download(predictions[k].value(),
-                                rows.view().row_range(first, predictions[k].rows()));
-      }
-    });
-    for (index_t t = 0; t < tasks_.size(); ++t) {
-      auto& rows = out[static_cast<std::size_t>(t)];
-      tasks_.visit(t, [&](const auto& head) {
-        for (index_t r = 0; r < rows.rows(); ++r) {
-          if (head.standardise) {
-            for (double& v : rows.row(r)) {
-              v = label_mean(t) + label_deviation(t) * v;
-            }
-          }
-          head.transform(rows.row(r));
-        }
-      });
-    }
+    predict_into(backend, inputs, -1,
+                 [&](index_t t) -> auto& { return out[static_cast<std::size_t>(t)]; });
+    return out;
+  }
+
+  /// The same for task t alone.
+  template <Backend B>
+  matrix<double> predict(const B& backend, const input_set& inputs, index_t t) const {
+    check_shape(inputs);
+    require(t >= 0 && t < tasks_.size(), "model", "there is no task number {}", t);
+    matrix<double> out(inputs.size(),
+                       tasks_.visit(t, [](const auto& head) { return head.outputs(); }));
+    predict_into(backend, inputs, t, [&](index_t) -> auto& { return out; });
     return out;
   }
 
@@ -197,27 +197,34 @@ class multitask_model {
     require(kind != points_of::flat || Alignment::needs == alignment::latent_space::flat, "model",
             "it has no common frame, which GATE would give it");
     std::vector<matrix<double>> out(static_cast<std::size_t>(tasks_.size()));
-    each_chunk(backend, inputs, [&](auto& tape, const auto& numbers, auto& views, index_t first) {
-      const auto points = kind == points_of::flat     ? views.flat()
-                          : kind == points_of::latent ? views.latent()
-                                                      : views.hidden();
-      const index_t n = views.rows();
-      for (std::size_t k = 0; k < numbers.size(); ++k) {
-        auto& rows = out[static_cast<std::size_t>(numbers[k])];
-        if (rows.empty()) {
-          rows = matrix<double>(inputs.size(), points.cols());
-        }
-        // Without a latent encoder all tasks share the representation.
-        const index_t block = points.rows() == n ? 0 : static_cast<index_t>(k);
-        tape.backend().download(points.value().row_range(block * n, n),
-                                rows.view().row_range(first, n));
-      }
-    });
+    each_chunk(backend, inputs, -1,
+               [&](auto& tape, const auto& numbers, auto& views, index_t first) {
+                 const auto points = kind == points_of::flat     ? views.flat()
+                                     : kind == points_of::latent ? views.latent()
+                                                                 : views.hidden();
+                 const index_t n = views.rows();
+                 for (std::size_t k = 0; k < numbers.size(); ++k) {
+                   auto& rows = out[static_cast<std::size_t>(numbers[k])];
+                   if (rows.empty()) {
+                     rows = matrix<double>(inputs.size(), points.cols());
+                   }
+                   // Without a latent encoder all tasks share the representation.
+                   const index_t block = points.rows() == n ? 0 : static_cast<index_t>(k);
+                   tape.backend().download(points.value().row_range(block * n, n),
+                                           rows.view().row_range(first, n));
+                 }
+               });
     return out;
   }
 
  private:
-  void append_module(index_t t, index_t trunk) {
+  // The parameters of task t, which is the next one.
+  void append_parts(index_t t, bool own_trunk) {
+    index_t trunk = 0;
+    if (own_trunk) {
+      trunk = static_cast<index_t>(trunks_.size());
+      trunks_.push_back(encoder.build(theta_, prefix(t) + "trunk", shape_));
+    }
     const index_t outputs = tasks_.visit(t, [](const auto& head) { return head.outputs(); });
     auto module = task_module::make(theta_, prefix(t).substr(0, prefix(t).size() - 1),
                                     trunks_[static_cast<std::size_t>(trunk)].width(),
@@ -233,10 +240,40 @@ class multitask_model {
     return theta_.view(scaling_[static_cast<std::size_t>(t)]);
   }
 
+  // Predictions of every task, or of task `only`, into the matrix out_of(task).
+  template <Backend B, class F>
+  void predict_into(const B& backend, const input_set& inputs, index_t only, F&& out_of) const {
+    each_chunk(backend, inputs, only,
+               [&](auto& tape, const auto& numbers, auto& views, index_t first) {
+                 const auto predictions = views.predictions(views.latent(), views.all_tasks());
+                 for (std::size_t k = 0; k < numbers.size(); ++k) {
+                   tape.backend().download(
+                       predictions[k].value(),
+                       out_of(numbers[k]).view().row_range(first, predictions[k].rows()));
+                 }
+               });
+    for (index_t t = 0; t < tasks_.size(); ++t) {
+      if (only >= 0 && t != only) {
+        continue;
+      }
+      matrix<double>& rows = out_of(t);
+      tasks_.visit(t, [&](const auto& head) {
+        for (index_t r = 0; r < rows.rows(); ++r) {
+          if (head.standardise) {
+            for (double& v : rows.row(r)) {
+              v = label_mean(t) + label_deviation(t) * v;
+            }
+          }
+          head.transform(rows.row(r));
+        }
+      });
+    }
+  }
+
   // f(tape, task numbers, views, first row) for every chunk of rows and every trunk, in evaluation
   // mode.
   template <Backend B, class F>
-  void each_chunk(const B& device, const input_set& inputs, F&& f) const {
+  void each_chunk(const B& device, const input_set& inputs, index_t only, F&& f) const {
     static_assert(std::is_same_v<typename B::scalar, T>,
                   "the backend computes with another scalar than the model has parameters");
     constexpr index_t chunk = 256;
@@ -255,7 +292,7 @@ class multitask_model {
         std::vector<index_t> numbers;
         std::vector<const task_module*> chosen;
         for (index_t t = 0; t < tasks_.size(); ++t) {
-          if (module(t).trunk == i) {
+          if (module(t).trunk == i && (only < 0 || t == only)) {
             numbers.push_back(t);
             chosen.push_back(&module(t));
           }

@@ -24,6 +24,10 @@
 #undef VIERBEIN_COUNTS_ALLOCATIONS
 #endif
 #endif
+// Clang's own header declares posix_memalign once more and must do so before it is defined here.
+#if defined(VIERBEIN_COUNTS_ALLOCATIONS) && defined(__SSE__) && __has_include(<mm_malloc.h>)
+#include <mm_malloc.h>
+#endif
 
 namespace vierbein::testing {
 

@@ -8,6 +8,7 @@
 
 #include <exception>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -37,8 +38,10 @@ struct addition {
   module_start start = module_start::warm;
   /// Multiplies the coefficients of the model's alignment loss; 0 adds the task without alignment.
   double alignment = 1;
-  /// Rows without labels that join every batch for the alignment loss, when there is a pool.
+  /// Rows without labels that join every batch for the alignment loss, when there is a pool, and
+  /// how many of the pool's rows are used at most (drawn at random).
   index_t pool_batch = 64;
+  index_t pool_limit = 4096;
   /// Penalty of the ridge regression that chooses the warm start.
   double ridge_penalty = 1e-2;
   training train{.epochs = 60, .batch = 32, .validation_fraction = 0};
@@ -92,7 +95,7 @@ addition_cache<typename Model::scalar> make_cache(const B& device, const Model& 
                                                   std::span<const index_t> sources,
                                                   const typename Model::input_set& inputs,
                                                   index_t copies, double scale, bool aligned,
-                                                  std::uint64_t seed) {
+                                                  random_stream stream) {
   using T = typename Model::scalar;
   constexpr index_t chunk = 256;
   addition_cache<T> cache;
@@ -138,7 +141,6 @@ addition_cache<typename Model::scalar> make_cache(const B& device, const Model& 
       scale *
       std::sqrt(squares / static_cast<double>(std::max<index_t>(1, cache.representation.size())));
   cache.noise = matrix<T>(n, copies * width);
-  const random_stream stream{seed, name_hash("perturbation")};
   for (index_t i = 0; i < cache.noise.size(); ++i) {
     cache.noise.data()[i] = static_cast<T>(sigma * stream.normal(static_cast<std::uint64_t>(i)));
   }
@@ -190,6 +192,68 @@ addition_cache<typename Model::scalar> make_cache(const B& device, const Model& 
   return cache;
 }
 
+/// Puts the rows of `more` below those of `cache`.
+template <Scalar T>
+void append_cache(addition_cache<T>& cache, const addition_cache<T>& more) {
+  const auto append = [](matrix<T>& to, const matrix<T>& from) {
+    data::append_rows(to, from, "add_task");
+  };
+  append(cache.representation, more.representation);
+  append(cache.noise, more.noise);
+  append(cache.mean_flat, more.mean_flat);
+  append(cache.mean_distances, more.mean_distances);
+  for (std::size_t s = 0; s < cache.flat.size(); ++s) {
+    append(cache.flat[s], more.flat[s]);
+  }
+}
+
+/// The tasks that read the shared trunk.
+template <class Model>
+std::vector<index_t> source_tasks(const Model& model) {
+  std::vector<index_t> sources;
+  for (index_t s = 0; s < model.task_list().size(); ++s) {
+    if (model.module(s).trunk == 0) {
+      sources.push_back(s);
+    }
+  }
+  return sources;
+}
+
+/// Whether adding a task with these options uses the alignment loss.
+template <class Model>
+bool addition_is_aligned(const Model&, const addition& options) {
+  return Model::alignment_type::needs == alignment::latent_space::flat && options.alignment > 0;
+}
+
+template <class Model>
+double perturbation_scale_of(const Model& model) {
+  if constexpr (requires { model.alignment.perturbation_scale(); }) {
+    return model.alignment.perturbation_scale();
+  } else {
+    return 0;
+  }
+}
+
+/// Rows of a pool, chosen and with their cache: the same for every target.
+template <class Model>
+struct prepared_pool {
+  typename Model::input_set inputs;
+  addition_cache<typename Model::scalar> cache;
+};
+
+template <Backend B, class Model>
+prepared_pool<Model> prepare_pool(const B& device, const Model& model,
+                                  const typename Model::input_set& pool, const addition& options) {
+  model.check_shape(pool);
+  auto rows = random_permutation(pool.size(), {options.train.seed, name_hash("pool")});
+  rows.resize(std::min(rows.size(), static_cast<std::size_t>(options.pool_limit)));
+  prepared_pool<Model> chosen{pool.select(rows), {}};
+  chosen.cache = make_cache(device, model, source_tasks(model), chosen.inputs,
+                            model.alignment.copies(), perturbation_scale_of(model), true,
+                            random_stream{options.train.seed, name_hash("pool noise")});
+  return chosen;
+}
+
 /// The source whose points predict the labels best.
 inline index_t best_source(const std::vector<matrix<double>>& points,
                            std::span<const index_t> sources, std::span<const double> labels,
@@ -211,29 +275,20 @@ inline index_t best_source(const std::vector<matrix<double>>& points,
 template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
 std::pair<Model, history> add_one_task(const B& device, const Model& model,
                                        const task<Head>& target, const Dataset& data,
-                                       const typename Model::input_set* pool,
-                                       const addition& options, const Optimizer& optimizer,
-                                       Callbacks&... callbacks) {
+                                       const prepared_pool<Model>* pool, const addition& options,
+                                       const Optimizer& optimizer, Callbacks&... callbacks) {
   using T = typename Model::scalar;
   options.train.validate();
   require(options.alignment >= 0, "add_task", "alignment must not be negative, but is {}",
           options.alignment);
   data.check();
   model.check_shape(data.inputs);
-  if (pool != nullptr) {
-    model.check_shape(*pool);
-  }
   Model extended = model;
   const bool own_trunk = options.trunk == trunk_policy::tuned_copy;
   const index_t t = extended.append(target.name, target.head, own_trunk, options.train.seed);
 
-  // The sources are the tasks that read the shared trunk.
-  std::vector<index_t> sources;
-  for (index_t s = 0; s < model.task_list().size(); ++s) {
-    if (model.module(s).trunk == 0) {
-      sources.push_back(s);
-    }
-  }
+  const auto sources = source_tasks(model);
+  require(!sources.empty(), "add_task", "the model has no task on its shared trunk");
   const auto [train_rows, validation_rows] = training_rows(data.size(), options.train);
   const std::vector<index_t> numbers{t};
   label_table labels(extended, numbers, data, train_rows);
@@ -263,34 +318,25 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   }
 
   // Inputs: the target's rows, then the pool's.
+  const bool aligned = addition_is_aligned(model, options);
+  const bool use_pool = pool != nullptr && aligned && options.pool_batch > 0;
   auto inputs = data.inputs;
-  if (pool != nullptr) {
-    inputs.append(*pool);
-  }
-  auto alignment = model.alignment;
-  double scale = 0;
-  if constexpr (requires { alignment.perturbation_scale(); }) {
-    scale = alignment.perturbation_scale();
-  }
-  const bool aligned =
-      Model::alignment_type::needs == alignment::latent_space::flat && options.alignment > 0;
   addition_cache<T> cache;
   if (aligned || !own_trunk) {
-    cache = make_cache(device, model, sources, inputs, alignment.copies(), scale, aligned,
-                       options.train.seed);
+    cache = make_cache(device, model, sources, data.inputs, model.alignment.copies(),
+                       perturbation_scale_of(model), aligned,
+                       random_stream{options.train.seed, name_hash("noise")});
+  }
+  if (use_pool) {
+    inputs.append(pool->inputs);
+    append_cache(cache, pool->cache);
   }
 
   const task_module* const modules[] = {&extended.module(t)};
   typename Model::input_batch batch;
   matrix<T> scratch;
   std::vector<index_t> all_rows;
-  std::vector<index_t> pool_order;
-  if (pool != nullptr && aligned) {
-    pool_order.resize(static_cast<std::size_t>(pool->size()));
-    std::iota(pool_order.begin(), pool_order.end(), data.size());
-    data::sampler::shuffle(pool_order, random_stream{options.train.seed, name_hash("pool")});
-  }
-  std::size_t next_in_pool = 0;
+  index_t next_in_pool = 0;
   const auto record = [&](graph::tape<B>& tape, std::span<const index_t> rows,
                           bool with_alignment) {
     const auto label_vars = tape.template host_array<graph::var<B>>(1);
@@ -330,7 +376,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
     losses.tasks = views.head_losses(views.latent(), views.all_tasks());
     losses.present = present;
     if (with_alignment) {
-      if (const auto loss = alignment(views)) {
+      if (const auto loss = model.alignment(views)) {
         losses.alignment = options.alignment * loss;
       }
     }
@@ -338,9 +384,9 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   };
   const auto step = [&](graph::tape<B>& tape, std::span<const index_t> rows) {
     all_rows.assign(rows.begin(), rows.end());
-    for (index_t i = 0; i < options.pool_batch && !pool_order.empty(); ++i) {
-      all_rows.push_back(pool_order[next_in_pool]);
-      next_in_pool = (next_in_pool + 1) % pool_order.size();
+    for (index_t i = 0; i < options.pool_batch && use_pool; ++i) {
+      all_rows.push_back(data.size() + next_in_pool);
+      next_in_pool = (next_in_pool + 1) % pool->inputs.size();
     }
     return record(tape, all_rows, aligned);
   };
@@ -375,19 +421,89 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
 ///
 /// Throws vierbein::error when the task exists already, its labels do not fit its head, or there
 /// are none.
-template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
+template <Backend B, class Model, TaskHead Head, class Dataset, class Optimizer, class... Callbacks>
 Model add_task(const B& backend, const Model& model, const task<Head>& target, const Dataset& data,
                const addition& options, const Optimizer& optimizer, Callbacks... callbacks) {
-  return detail::add_one_task(backend, model, target, data, nullptr, options, optimizer,
+  const detail::prepared_pool<Model>* const no_pool = nullptr;
+  return detail::add_one_task(backend, model, target, data, no_pool, options, optimizer,
                               callbacks...)
       .first;
 }
-template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
+template <Backend B, class Model, TaskHead Head, class Dataset, class Optimizer, class... Callbacks>
 Model add_task(const B& backend, const Model& model, const task<Head>& target, const Dataset& data,
                const typename Model::input_set& pool, const addition& options,
                const Optimizer& optimizer, Callbacks... callbacks) {
-  return detail::add_one_task(backend, model, target, data, &pool, options, optimizer, callbacks...)
+  if (!detail::addition_is_aligned(model, options)) {
+    return add_task(backend, model, target, data, options, optimizer, callbacks...);
+  }
+  const auto prepared = detail::prepare_pool(backend, model, pool, options);
+  return detail::add_one_task(backend, model, target, data, &prepared, options, optimizer,
+                              callbacks...)
       .first;
+}
+
+/// A task to be added, with its labels.
+template <TaskHead Head, class Dataset>
+struct target_task {
+  task<Head> what;
+  Dataset data;
+};
+
+/// Adds several tasks, each as add_task would, side by side on the backend's threads: targets do
+/// not know of each other, so the result is the same as adding them one by one. `pool` may be null.
+/// `added(i, history)` is called as each is done, one call at a time.
+template <Backend B, class Model, TaskHead Head, class Dataset, class Optimizer, class Added>
+Model add_tasks(const B& backend, const Model& model,
+                const std::vector<target_task<Head, Dataset>>& targets,
+                const typename Model::input_set* pool, const addition& options,
+                const Optimizer& optimizer, Added&& added) {
+  detail::prepared_pool<Model> prepared;
+  const bool use_pool = pool != nullptr && detail::addition_is_aligned(model, options);
+  if (use_pool) {
+    prepared = detail::prepare_pool(backend, model, *pool, options);
+  }
+  addition each = options;
+  each.train.handle_interrupts = false;  // one guard for all of them
+  const interrupt_guard guard;
+
+  const auto count = static_cast<index_t>(targets.size());
+  std::vector<std::optional<Model>> results(targets.size());
+  std::exception_ptr failure;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(backend.threads())
+  for (index_t i = 0; i < count; ++i) {
+    try {
+      const auto& target = targets[static_cast<std::size_t>(i)];
+      auto [extended, record] =
+          detail::add_one_task(backend, model, target.what, target.data,
+                               use_pool ? &prepared : nullptr, each, optimizer);
+      results[static_cast<std::size_t>(i)] = std::move(extended);
+#pragma omp critical(vierbein_added)
+      added(static_cast<std::size_t>(i), record);
+    } catch (...) {
+#pragma omp critical(vierbein_added)
+      failure = failure ? failure : std::current_exception();
+    }
+  }
+  if (failure) {
+    std::rethrow_exception(failure);
+  }
+
+  Model together = model;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const auto& what = targets[i].what;
+    const index_t t = together.append(
+        what.name, what.head, options.trunk == trunk_policy::tuned_copy, options.train.seed);
+    together.theta().copy(results[i]->theta(), together.prefix(t), together.prefix(t));
+  }
+  return together;
+}
+template <Backend B, class Model, TaskHead Head, class Dataset, class Optimizer>
+Model add_tasks(const B& backend, const Model& model,
+                const std::vector<target_task<Head, Dataset>>& targets,
+                const typename Model::input_set* pool, const addition& options,
+                const Optimizer& optimizer) {
+  return add_tasks(backend, model, targets, pool, options, optimizer,
+                   [](std::size_t, const history&) {});
 }
 
 }  // namespace vierbein

@@ -80,7 +80,8 @@ namespace callback {
 /// callbacks.
 template <class C>
 consteval void require_callback() {
-  static_assert(Callback<C>,
+  constexpr bool fits = Callback<C>;  // as a value: no list of what the concept tried
+  static_assert(fits,
                 "a callback must have one of the members "
                 "`void on_begin(const vierbein::progress_info&)`, "
                 "`void on_step(const vierbein::progress_info&)`, "
@@ -91,7 +92,7 @@ consteval void require_callback() {
 
 template <class... Cs>
 void begin(const progress_info& info, Cs&... callbacks) {
-  [[maybe_unused]] const auto one = [&](auto& c) {
+  [[maybe_unused]] [[maybe_unused]] const auto one = [&](auto& c) {
     if constexpr (HasOnBegin<std::remove_reference_t<decltype(c)>>) {
       c.on_begin(info);
     }
@@ -101,7 +102,7 @@ void begin(const progress_info& info, Cs&... callbacks) {
 
 template <class... Cs>
 void step(const progress_info& info, Cs&... callbacks) {
-  [[maybe_unused]] const auto one = [&](auto& c) {
+  [[maybe_unused]] [[maybe_unused]] const auto one = [&](auto& c) {
     if constexpr (HasOnStep<std::remove_reference_t<decltype(c)>>) {
       c.on_step(info);
     }
@@ -113,7 +114,7 @@ void step(const progress_info& info, Cs&... callbacks) {
 template <class... Cs>
 [[nodiscard]] bool epoch(const history& h, const progress_info& info, Cs&... callbacks) {
   bool go_on = true;
-  [[maybe_unused]] const auto one = [&](auto& c) {
+  [[maybe_unused]] [[maybe_unused]] const auto one = [&](auto& c) {
     if constexpr (HasOnEpoch<std::remove_reference_t<decltype(c)>>) {
       if constexpr (std::is_void_v<decltype(c.on_epoch(h, info))>) {
         c.on_epoch(h, info);
@@ -128,7 +129,7 @@ template <class... Cs>
 
 template <class... Cs>
 void end(const history& h, Cs&... callbacks) {
-  [[maybe_unused]] const auto one = [&](auto& c) {
+  [[maybe_unused]] [[maybe_unused]] const auto one = [&](auto& c) {
     if constexpr (HasOnEnd<std::remove_reference_t<decltype(c)>>) {
       c.on_end(h);
     }

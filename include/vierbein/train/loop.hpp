@@ -206,6 +206,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
     std::fill(weight_totals.begin(), weight_totals.end(), 0.0);
     std::fill(seen.begin(), seen.end(), 0);
     double alignment_total = 0;
+    index_t aligned_steps = 0;
     double rate = 1;
     const index_t steps = batches.batches();
     for (index_t i = 0; i < steps && go_on; ++i) {
@@ -220,11 +221,13 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
       scalars[names.size()] = losses_now.alignment;
       tape.read(std::span(scalars).first(known), std::span(values).first(known));
       for (std::size_t t = 0; t < known; ++t) {
-        require(
-            std::isfinite(values[t]), "training",
-            "the loss of {} is not finite in epoch {}, step {}: a smaller learning rate may help",
-            t < names.size() ? "task '" + names[t] + "'" : std::string("the alignment"), epoch + 1,
-            i + 1);
+        if (!std::isfinite(values[t])) {
+          throw error("training",
+                      fmt::format("the loss of {} is not finite in epoch {}, step {}: a smaller "
+                                  "learning rate may help",
+                                  t < names.size() ? "task '" + names[t] + "'" : "the alignment",
+                                  epoch + 1, i + 1));
+        }
       }
       sweep(tape, losses_now, {std::span(values).first(names.size()), losses_now.present},
             weighting);
@@ -242,7 +245,10 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
           ++seen[t];
         }
       }
-      alignment_total += losses_now.alignment ? values[names.size()] : 0.0;
+      if (losses_now.alignment) {
+        alignment_total += values[names.size()];
+        ++aligned_steps;
+      }
       info.epoch = epoch;
       info.step = i + 1;
       info.elapsed = elapsed();
@@ -258,7 +264,9 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
     epoch_record record;
     record.epoch = epoch + 1;
     record.learning_rate = optimizer.learning_rate * rate;
-    record.alignment_loss = alignment_total / static_cast<double>(steps);
+    if (aligned_steps > 0) {
+      record.alignment_loss = alignment_total / static_cast<double>(aligned_steps);
+    }
     for (std::size_t t = 0; t < names.size(); ++t) {
       const auto n = static_cast<double>(seen[t]);
       means[t] = seen[t] > 0 ? totals[t] / n : std::numeric_limits<double>::quiet_NaN();

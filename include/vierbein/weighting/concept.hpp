@@ -58,7 +58,7 @@ namespace weighting {
 
 // A member that is there but cannot be called as it will be is a mistake, not another member.
 template <class P>
-concept ResetFits = !requires { &P::reset; } || requires(P& p) { p.reset(std::size_t{}); };
+concept ResetFits = !requires { &P::reset; } || requires(P& p, std::size_t n) { p.reset(n); };
 template <class P>
 concept ObserveFits = !requires { &P::observe; } || requires(P& p, losses l) { p.observe(l); };
 template <class P>

@@ -1,0 +1,16 @@
+// The comparison of the methods, for one kind of encoder.
+#pragma once
+
+#include <vector>
+
+#include "results.hpp"
+#include "settings.hpp"
+#include "table.hpp"
+
+namespace molecules {
+
+/// Runs everything that the settings ask for; results so far are in <out>/results.csv at any time.
+template <class Inputs>
+void run_experiment(const settings& s, const molecule_table& table);
+
+}  // namespace molecules

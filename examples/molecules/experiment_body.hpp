@@ -1,0 +1,351 @@
+// The body of run_experiment; each encoder instantiates it in a file of its own.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "experiment.hpp"
+#include "inputs.hpp"
+#include "methods.hpp"
+#include "vierbein/alignment/gate.hpp"
+#include "vierbein/backend/cpu.hpp"
+#include "vierbein/optimizer/adamw.hpp"
+#include "vierbein/optimizer/schedule.hpp"
+#include "vierbein/train/add_task.hpp"
+#include "vierbein/train/metrics.hpp"
+#include "vierbein/weighting/equal.hpp"
+
+namespace molecules {
+
+template <class Inputs>
+class experiment {
+ public:
+  using input_set = typename decltype(Inputs::encoder())::input_set;
+  using dataset = vb::data::dataset<input_set>;
+  using plain_model = vb::multitask_model<decltype(Inputs::encoder()), vb::alignment::none,
+                                          vb::tasks<>, float>;
+  using gate_model = vb::multitask_model<decltype(Inputs::encoder()), vb::alignment::gate,
+                                         vb::tasks<>, float>;
+
+  experiment(const settings& s, const molecule_table& table)
+      : s_(s), table_(table), backend_(s.threads), inputs_(Inputs::make(table.set)) {}
+
+  void run() {
+    for (long seed = s_.first_seed; seed < s_.first_seed + s_.seeds && !stopped(); ++seed) {
+      run_seed(seed);
+    }
+    write_results(s_.out / "results.csv", results_);
+  }
+
+  [[nodiscard]] const std::vector<result>& results() const { return results_; }
+
+ private:
+  using clock = std::chrono::steady_clock;
+
+  static bool stopped() { return vb::interrupted(); }
+
+  void run_seed(long seed) {
+    const auto test = test_molecules(table_, s_.split, static_cast<std::uint64_t>(seed));
+    std::optional<plain_model> plain;
+    std::optional<gate_model> gate;
+    for (const long labels : s_.labels) {
+      const auto targets = choose_labels(test, seed, labels);
+      for (const std::string& name : s_.methods) {
+        const method& m = find_method(name);
+        if (stopped()) {
+          return;
+        }
+        if (m.joint) {
+          run_joint(m, targets, test, seed, labels);
+        } else if (m.pretraining == pretraining_kind::plain) {
+          if (!plain) {
+            plain = pretrain<plain_model>(test, seed, "plain");
+          }
+          run_addition(m, *plain, targets, test, seed, labels);
+        } else if (m.pretraining == pretraining_kind::gate) {
+          if (!gate) {
+            gate = pretrain<gate_model>(test, seed, "gate");
+          }
+          run_addition(m, *gate, targets, test, seed, labels);
+        } else {
+          run_single(m, targets, seed, labels);
+        }
+        write_results(s_.out / "results.csv", results_);
+      }
+    }
+  }
+
+  /// A target of one seed: the molecules whose labels may be used, and those to be predicted.
+  struct target_rows {
+    std::string name;
+    vb::index_t column;
+    std::vector<vb::index_t> train, test;
+  };
+
+  std::vector<target_rows> choose_labels(const std::vector<char>& test, long seed, long labels) const {
+    std::vector<target_rows> targets;
+    for (const auto& name : s_.targets) {
+      target_rows t{name, column_of(name), {}, {}};
+      for (vb::index_t i = 0; i < table_.set.size(); ++i) {
+        if (!std::isnan(table_.values(i, t.column))) {
+          (test[static_cast<std::size_t>(i)] != 0 ? t.test : t.train).push_back(i);
+        }
+      }
+      vb::require(static_cast<long>(t.train.size()) >= labels, name.c_str(),
+                  "asked for {} labels, but only {} molecules outside the test set have one", labels,
+                  t.train.size());
+      vb::require(t.test.size() >= 2, name.c_str(),
+                  "the test set holds {} molecules with a label, too few to judge a prediction",
+                  t.test.size());
+      // The same order for every number of labels: 100 labels are among the 200.
+      const auto order = vb::random_permutation(
+          static_cast<vb::index_t>(t.train.size()),
+          vb::random_stream{static_cast<std::uint64_t>(seed), vb::name_hash(name)});
+      std::vector<vb::index_t> chosen;
+      for (long k = 0; k < labels; ++k) {
+        chosen.push_back(t.train[static_cast<std::size_t>(order[static_cast<std::size_t>(k)])]);
+      }
+      t.train = std::move(chosen);
+      targets.push_back(std::move(t));
+    }
+    return targets;
+  }
+
+  [[nodiscard]] vb::index_t column_of(const std::string& name) const {
+    const auto it = std::find(table_.properties.begin(), table_.properties.end(), name);
+    return it - table_.properties.begin();
+  }
+
+  /// Molecules whose source labels may be used.
+  [[nodiscard]] std::vector<vb::index_t> source_rows(const std::vector<char>& test) const {
+    std::vector<vb::index_t> rows;
+    for (vb::index_t i = 0; i < table_.set.size(); ++i) {
+      if (s_.hide == "all" && test[static_cast<std::size_t>(i)] != 0) {
+        continue;
+      }
+      for (const auto& name : s_.sources) {
+        if (!std::isnan(table_.values(i, column_of(name)))) {
+          rows.push_back(i);
+          break;
+        }
+      }
+    }
+    vb::require(!rows.empty(), "sources", "no molecule outside the test set has a source label");
+    return rows;
+  }
+
+  /// The rows with the labels of the sources.
+  dataset source_data(const std::vector<vb::index_t>& rows) const {
+    dataset data{inputs_.select(rows)};
+    for (const auto& name : s_.sources) {
+      data.add(name, column(name, rows));
+    }
+    return data;
+  }
+
+  std::vector<double> column(const std::string& name, const std::vector<vb::index_t>& rows) const {
+    std::vector<double> values;
+    for (const auto r : rows) {
+      values.push_back(table_.values(r, column_of(name)));
+    }
+    return values;
+  }
+
+  vb::training pretraining_options(long seed) const {
+    return {.epochs = s_.epochs,
+            .batch = 64,
+            .validation_fraction = 0.05,
+            .schedule = vb::schedule::one_cycle{},
+            .seed = static_cast<std::uint64_t>(seed)};
+  }
+
+  template <class Model>
+  Model new_model(const std::vector<std::string>& names) const {
+    vb::tasks<> tasks;
+    for (const auto& name : names) {
+      tasks.add(vb::regression(name));
+    }
+    return Model(Inputs::encoder(), std::move(tasks), alignment_of<Model>(), module_sizes());
+  }
+
+  template <class Model>
+  static typename Model::alignment_type alignment_of() {
+    if constexpr (std::is_same_v<Model, gate_model>) {
+      return gate_losses();
+    } else {
+      return {};
+    }
+  }
+
+  template <class Model>
+  Model pretrain(const std::vector<char>& test, long seed, const char* kind) {
+    const auto data = source_data(source_rows(test));
+    auto model = new_model<Model>(s_.sources);
+    vb::fit(backend_, model, data, pretraining_options(seed), vb::optimizer::adamw{},
+            vb::weighting::equal{},
+            vb::callback::progress{fmt::format("seed {}: {} training on the sources", seed, kind)});
+    return model;
+  }
+
+  void run_joint(const method& m, const std::vector<target_rows>& targets, const std::vector<char>& test,
+                 long seed, long labels) {
+    if (m.pretraining == pretraining_kind::gate) {
+      joint<gate_model>(m, targets, test, seed, labels);
+    } else {
+      joint<plain_model>(m, targets, test, seed, labels);
+    }
+  }
+
+  /// One model for the sources and all targets together.
+  template <class Model>
+  void joint(const method& m, const std::vector<target_rows>& targets, const std::vector<char>& test,
+             long seed, long labels) {
+    const auto start = clock::now();
+    auto rows = source_rows(test);
+    std::vector<char> there(static_cast<std::size_t>(table_.set.size()), 0);
+    for (const auto r : rows) {
+      there[static_cast<std::size_t>(r)] = 1;
+    }
+    for (const auto& t : targets) {
+      for (const auto r : t.train) {
+        if (there[static_cast<std::size_t>(r)] == 0) {
+          there[static_cast<std::size_t>(r)] = 1;
+          rows.push_back(r);
+        }
+      }
+    }
+    auto data = source_data(rows);
+    auto names = s_.sources;
+    for (const auto& t : targets) {
+      std::vector<char> mine(there.size(), 0);
+      for (const auto r : t.train) {
+        mine[static_cast<std::size_t>(r)] = 1;
+      }
+      auto values = column(t.name, rows);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (mine[static_cast<std::size_t>(rows[i])] == 0) {
+          values[i] = std::numeric_limits<double>::quiet_NaN();
+        }
+      }
+      data.add(t.name, values);
+      names.push_back(t.name);
+    }
+    auto model = new_model<Model>(names);
+    auto options = pretraining_options(seed);
+    options.validation_fraction = 0;  // every scarce label is for training
+    options.balanced = true;
+    vb::fit(backend_, model, data, options, vb::optimizer::adamw{}, vb::weighting::equal{},
+            vb::callback::progress{fmt::format("seed {}, {} labels: {}", seed, labels, m.name)});
+    const double seconds = since(start) / static_cast<double>(targets.size());
+    for (std::size_t t = 0; t < targets.size(); ++t) {
+      record(m, model, s_.sources.size() + t, targets[t], seed, labels, seconds);
+    }
+  }
+
+  vb::training target_training(long seed, long labels) const {
+    // The same number of steps whatever the number of labels.
+    (void)labels;
+    return {.epochs = s_.addition_epochs,
+            .batch = 32,
+            .validation_fraction = 0,
+            .schedule = vb::schedule::one_cycle{},
+            .seed = static_cast<std::uint64_t>(seed)};
+  }
+
+  dataset target_data(const target_rows& t) const {
+    dataset data{inputs_.select(t.train)};
+    data.add(t.name, column(t.name, t.train));
+    return data;
+  }
+
+  template <class Model>
+  void run_addition(const method& m, const Model& model, const std::vector<target_rows>& targets,
+                    const std::vector<char>& test, long seed, long labels) {
+    const auto start = clock::now();
+    vb::addition options = m.addition;
+    options.train = target_training(seed, labels);
+    std::vector<vb::target_task<vb::head::regression, dataset>> added;
+    for (const auto& t : targets) {
+      added.push_back({vb::regression(t.name), target_data(t)});
+    }
+    std::optional<input_set> pool;
+    if (m.pool) {
+      pool = inputs_.select(source_rows(test));
+    }
+    const auto extended =
+        vb::add_tasks(backend_, model, added, pool ? &*pool : nullptr, options,
+                      vb::optimizer::adamw{.learning_rate = m.learning_rate},
+                      [&](std::size_t i, const vb::history&) {
+                        fmt::print(stderr, "seed {}, {} labels: {} of {} done\n", seed, labels,
+                                   m.name, targets[i].name);
+                      });
+    const double seconds = since(start) / static_cast<double>(targets.size());
+    for (std::size_t t = 0; t < targets.size(); ++t) {
+      record(m, extended, s_.sources.size() + t, targets[t], seed, labels, seconds);
+    }
+  }
+
+  void run_single(const method& m, const std::vector<target_rows>& targets, long seed, long labels) {
+    const auto start = clock::now();
+    std::vector<std::optional<plain_model>> models(targets.size());
+    std::exception_ptr failure;
+    auto options = target_training(seed, labels);
+    options.handle_interrupts = false;
+    const auto count = static_cast<vb::index_t>(targets.size());
+#pragma omp parallel for schedule(dynamic, 1) num_threads(backend_.threads())
+    for (vb::index_t i = 0; i < count; ++i) {
+      try {
+        const auto k = static_cast<std::size_t>(i);
+        auto model = new_model<plain_model>({targets[k].name});
+        vb::fit(backend_, model, target_data(targets[k]), options,
+                vb::optimizer::adamw{.learning_rate = m.learning_rate}, vb::weighting::equal{});
+        models[k] = std::move(model);
+      } catch (...) {
+#pragma omp critical
+        failure = std::current_exception();
+      }
+    }
+    if (failure) {
+      std::rethrow_exception(failure);
+    }
+    const double seconds = since(start) / static_cast<double>(targets.size());
+    for (std::size_t t = 0; t < targets.size(); ++t) {
+      record(m, *models[t], 0, targets[t], seed, labels, seconds);
+    }
+  }
+
+  template <class Model>
+  void record(const method& m, const Model& model, std::size_t task, const target_rows& t, long seed,
+              long labels, double seconds) {
+    const auto predicted = model.predict(backend_, inputs_.select(t.test), static_cast<vb::index_t>(task));
+    const auto truth = column(t.name, t.test);
+    const std::span<const double> p(predicted.data(), truth.size());
+    results_.push_back({t.name, m.name, Inputs::name, labels, seed, vb::metrics::rmse(p, truth),
+                        vb::metrics::mae(p, truth), vb::metrics::r2(p, truth), seconds});
+  }
+
+  static double since(clock::time_point start) {
+    return std::chrono::duration<double>(clock::now() - start).count();
+  }
+
+  const settings& s_;
+  const molecule_table& table_;
+  vb::backend::cpu backend_;
+  input_set inputs_;
+  std::vector<result> results_;
+};
+
+template <class Inputs>
+void run_experiment(const settings& s, const molecule_table& table) {
+  const vb::interrupt_guard guard;
+  experiment<Inputs> e(s, table);
+  e.run();
+  print_table(e.results(), s);
+}
+
+}  // namespace molecules

@@ -1,0 +1,70 @@
+#include "methods.hpp"
+
+#include <array>
+
+#include "vierbein/core/error.hpp"
+
+namespace molecules {
+
+namespace {
+
+using enum pretraining_kind;
+using vb::module_start;
+using vb::trunk_policy;
+
+const std::array methods{
+    method{.name = "single"},
+    method{.name = "shared", .pretraining = plain, .joint = true},
+    method{.name = "gate", .pretraining = gate, .joint = true},
+    method{.name = "finetune",
+           .pretraining = plain,
+           .addition = {.start = module_start::fresh, .alignment = 0}},
+    method{.name = "addition",
+           .pretraining = gate,
+           .addition = {.start = module_start::warm, .alignment = 0.3},
+           .pool = true},
+    method{.name = "addition-unaligned",
+           .pretraining = gate,
+           .addition = {.start = module_start::warm, .alignment = 0}},
+    method{.name = "addition-no-pool",
+           .pretraining = gate,
+           .addition = {.start = module_start::warm, .alignment = 0.3}},
+    method{.name = "addition-fresh",
+           .pretraining = gate,
+           .addition = {.start = module_start::fresh, .alignment = 0.3},
+           .pool = true},
+    method{.name = "addition-frozen",
+           .pretraining = gate,
+           .addition = {.trunk = trunk_policy::frozen, .start = module_start::warm, .alignment = 0.3},
+           .pool = true},
+    method{.name = "addition-frozen-unaligned",
+           .pretraining = gate,
+           .addition = {.trunk = trunk_policy::frozen, .start = module_start::warm, .alignment = 0}},
+    method{.name = "finetune-warm",
+           .pretraining = plain,
+           .addition = {.start = module_start::warm, .alignment = 0}},
+    method{.name = "frozen",
+           .pretraining = plain,
+           .addition = {.trunk = trunk_policy::frozen, .start = module_start::fresh, .alignment = 0}},
+};
+
+}  // namespace
+
+std::string method_names() {
+  std::string names;
+  for (const method& m : methods) {
+    names += (names.empty() ? "" : ", ") + m.name;
+  }
+  return names;
+}
+
+const method& find_method(const std::string& name) {
+  for (const method& m : methods) {
+    if (m.name == name) {
+      return m;
+    }
+  }
+  throw vb::error("--methods", "expected some of " + method_names() + "; found '" + name + "'");
+}
+
+}  // namespace molecules

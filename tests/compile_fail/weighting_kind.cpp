@@ -1,0 +1,11 @@
+// expect: a weighting policy must declare `using weighting_kind = vierbein::loss_based;`
+// A weighting policy that does not say what it needs to see.
+#include "vierbein/weighting/concept.hpp"
+
+struct without_kind {
+  void weigh(vierbein::losses, vierbein::weights) const {}
+};
+
+void check() {
+  vierbein::weighting::require_policy<without_kind>();
+}
