@@ -10,7 +10,9 @@
 namespace molecules {
 
 /// Runs everything that the settings ask for; results so far are in <out>/results.csv at any time.
+/// Returns whether it came to its end: an interrupt (Ctrl-C) ends it early, and what is finished is
+/// shown.
 template <class Inputs>
-void run_experiment(const settings& s, const molecule_table& table);
+bool run_experiment(const settings& s, const molecule_table& table);
 
 }  // namespace molecules

@@ -1,44 +1,190 @@
+// Compares ways of predicting scarce molecular properties, and predicts with the model that is left.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <optional>
 
+#include "checks.hpp"
 #include "experiment.hpp"
 #include "inputs.hpp"
 #include "methods.hpp"
+#include "predict.hpp"
+
+namespace molecules {
+
+namespace {
+
+void add_options(CLI::App& app, settings& s, std::optional<int>& threads) {
+  const auto list = [](CLI::Option* option) {
+    return option->delimiter(',')->allow_extra_args(false);
+  };
+  app.add_option("--data", s.data, "CSV file with a molecule a row; empty cells are unknown values")
+      ->type_name("FILE");
+  app.add_option("--smiles", s.smiles, "column that holds the SMILES")
+      ->type_name("COLUMN")
+      ->capture_default_str();
+  list(app.add_option("--sources", s.sources, "columns of the abundant properties"))
+      ->type_name("COLUMN,...");
+  list(app.add_option("--targets", s.targets, "columns of the scarce properties"))
+      ->type_name("COLUMN,...");
+  list(app.add_option("--labels", s.labels, "how many labels of a target may be used"))
+      ->type_name("NUMBER,...")
+      ->default_str(fmt::format("{}", fmt::join(s.labels, ",")));
+  list(app.add_option("--methods", s.methods, "some of " + method_names()))
+      ->type_name("NAME,...")
+      ->default_str(fmt::format("{}", fmt::join(s.methods, ",")));
+  app.add_option("--encoder", s.encoder,
+                 "dmpnn (message passing on the graph) or dense (fingerprint and descriptors)")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app.add_option("--split", s.split,
+                 "who is tested: random, scaffold, or column:NAME for the rows that hold 'test' there")
+      ->type_name("KIND")
+      ->capture_default_str();
+  app.add_option("--hide", s.hide,
+                 "from whom test molecules are hidden: all tasks, or the target alone")
+      ->type_name("all|target")
+      ->capture_default_str();
+  app.add_option("--seeds", s.seeds, "how often everything is repeated")
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  app.add_option("--first-seed", s.first_seed, "the seeds are this number and those that follow")
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  app.add_option("--epochs", s.epochs, "epochs of training on the sources")
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  app.add_option("--addition-epochs", s.addition_epochs, "epochs of training a target")
+      ->type_name("NUMBER")
+      ->capture_default_str();
+  app.add_option("--threads", threads, "threads; the results do not depend on it [all processors]")
+      ->type_name("NUMBER");
+  app.add_option("--out", s.out, "folder for results, history, pictures and the model")
+      ->type_name("FOLDER")
+      ->capture_default_str();
+  app.add_flag("--resume", s.resume,
+               "keep the results in the folder and run what is missing; the other settings must be "
+               "those of the results (methods, labels, seeds and encoder may differ)");
+}
+
+void add_options(CLI::App& app, predict_settings& s, std::optional<int>& threads) {
+  app.add_option("--model", s.model, "model.safetensors of a comparison")
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--data", s.data, "CSV file with a molecule a row")->type_name("FILE")->required();
+  app.add_option("--smiles", s.smiles, "column that holds the SMILES")
+      ->type_name("COLUMN")
+      ->capture_default_str();
+  app.add_option("--out", s.out, "CSV file for the predictions")->type_name("FILE")->required();
+  app.add_option("--threads", threads, "threads [all processors]")->type_name("NUMBER");
+}
+
+/// The folder of the results; one that is made here goes again when nothing was put into it.
+class output_folder {
+ public:
+  explicit output_folder(std::filesystem::path path) : path_(std::move(path)) {
+    std::error_code problem;
+    made_ = std::filesystem::create_directories(path_, problem);
+    if (problem) {
+      throw vb::error(path_.string(), "the folder cannot be made: " + problem.message());
+    }
+    vb::require(::access(path_.c_str(), W_OK | X_OK) == 0, path_.string().c_str(),
+                "the folder cannot be written to: {}",
+                std::generic_category().message(errno));
+  }
+  output_folder(const output_folder&) = delete;
+  output_folder& operator=(const output_folder&) = delete;
+  ~output_folder() {
+    std::error_code ignored;
+    if (made_) {
+      std::filesystem::remove(path_, ignored);  // fails when it holds something
+    }
+  }
+
+ private:
+  std::filesystem::path path_;
+  bool made_ = false;
+};
+
+/// Returns whether it came to its end.
+bool compare(const settings& s) {
+  check_settings(s);
+  const output_folder folder(s.out);
+  auto properties = s.sources;
+  properties.insert(properties.end(), s.targets.begin(), s.targets.end());
+  const auto table = read_molecules(s.data, s.smiles, properties,
+                                    s.split.starts_with("column:") ? s.split.substr(7) : "", s.out);
+  const bool complete = s.encoder == dense_inputs::name ? run_experiment<dense_inputs>(s, table)
+                                                        : run_experiment<dmpnn_inputs>(s, table);
+  if (table.set.rejects.empty()) {
+    std::error_code ignored;
+    std::filesystem::remove(s.out / "rejects.csv", ignored);  // those of an earlier run
+  }
+  return complete;
+}
+
+/// Tells what went wrong on one line.
+int refuse(std::string problem) {
+  problem.erase(problem.find_last_not_of(" \n") + 1);
+  std::replace(problem.begin(), problem.end(), '\n', ' ');
+  fmt::print(stderr, "{}\n", problem);
+  return 2;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{
+      "Compares ways of predicting scarce molecular properties from abundant ones: prints a table "
+      "and leaves results.csv, history.csv, chart.svg, frame.svg and model.safetensors in a folder."};
+  app.name("molecules");
+  settings s;
+  predict_settings p;
+  std::optional<int> threads;
+  std::optional<int> predict_threads;
+  add_options(app, s, threads);
+  auto* const command = app.add_subcommand("predict", "Predicts the properties of new molecules");
+  add_options(*command, p, predict_threads);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) {  // --help
+      return app.exit(e);
+    }
+    return refuse(fmt::format("molecules: {} (see molecules --help)", e.what()));
+  }
+  const auto positive = [](std::optional<int> given) {
+    vb::require(given.value_or(1) > 0, "--threads", "expected a positive number, found {}",
+                given.value_or(1));
+    return given.value_or(0);
+  };
+  bool complete = true;
+  if (command->parsed()) {
+    p.threads = positive(predict_threads);
+    predict(p);
+  } else {
+    s.threads = positive(threads);
+    complete = compare(s);
+  }
+  if (std::fflush(stdout) != 0) {
+    throw vb::error("standard output", "cannot be written: " + std::generic_category().message(errno));
+  }
+  return complete ? 0 : 130;
+}
+
+}  // namespace
+
+}  // namespace molecules
 
 int main(int argc, char** argv) {
-  using namespace molecules;
-  CLI::App app{"Predicts scarce molecular properties from abundant ones."};
-  settings s;
-  app.add_option("--data", s.data)->required();
-  app.add_option("--smiles", s.smiles);
-  app.add_option("--sources", s.sources)->delimiter(',');
-  app.add_option("--targets", s.targets)->delimiter(',');
-  app.add_option("--labels", s.labels)->delimiter(',');
-  app.add_option("--methods", s.methods)->delimiter(',');
-  app.add_option("--encoder", s.encoder);
-  app.add_option("--split", s.split);
-  app.add_option("--hide", s.hide);
-  app.add_option("--seeds", s.seeds);
-  app.add_option("--first-seed", s.first_seed);
-  app.add_option("--epochs", s.epochs);
-  app.add_option("--addition-epochs", s.addition_epochs);
-  app.add_option("--threads", s.threads);
-  app.add_option("--out", s.out);
-  CLI11_PARSE(app, argc, argv);
+  // A limit on the size of files is an error of writing, not the end of the program.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
-    std::filesystem::create_directories(s.out);
-    auto properties = s.sources;
-    properties.insert(properties.end(), s.targets.begin(), s.targets.end());
-    const auto table = read_molecules(s.data, s.smiles, properties,
-                                      s.split.starts_with("column:") ? s.split.substr(7) : "", s.out);
-    if (s.encoder == "dense") {
-      run_experiment<dense_inputs>(s, table);
-    } else {
-      run_experiment<dmpnn_inputs>(s, table);
-    }
-  } catch (const vb::error& e) {
-    fmt::print(stderr, "{}\n", e.what());
-    return 2;
+    return molecules::run(argc, argv);
+  } catch (const std::exception& e) {
+    return molecules::refuse(e.what());
   }
 }

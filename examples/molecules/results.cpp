@@ -2,44 +2,95 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
-#include <map>
+#include <optional>
 #include <set>
 
+#include "vierbein/io/csv.hpp"
 #include "vierbein/io/csv_writer.hpp"
 
 namespace molecules {
 
 namespace {
 
-struct summary {
-  double mean = 0;
-  double deviation = 0;
+/// A table of texts in UTF-8 whose columns are as wide as they need to be.
+class text_table {
+ public:
+  /// The first `left` columns are aligned to the left, the others to the right.
+  explicit text_table(std::size_t left) : left_(left) {}
+
+  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void add_blank() { rows_.emplace_back(); }
+
+  void print() const {
+    std::vector<std::size_t> widths;
+    for (const auto& row : rows_) {
+      widths.resize(std::max(widths.size(), row.size()));
+      for (std::size_t c = 0; c < row.size(); ++c) {
+        widths[c] = std::max(widths[c], length(row[c]));
+      }
+    }
+    for (const auto& row : rows_) {
+      std::string line;
+      for (std::size_t c = 0; c < row.size(); ++c) {
+        const std::string gap(widths[c] - length(row[c]), ' ');
+        line += (c == 0 ? "  " : "   ") + (c < left_ ? row[c] + gap : gap + row[c]);
+      }
+      line.erase(line.find_last_not_of(' ') + 1);
+      fmt::print("{}\n", line);
+    }
+  }
+
+ private:
+  // Characters, not bytes: continuation bytes do not count.
+  static std::size_t length(const std::string& text) {
+    return static_cast<std::size_t>(
+        std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  }
+
+  std::size_t left_;
+  std::vector<std::vector<std::string>> rows_;
 };
 
-// Mean and standard deviation (of a sample).
-summary summarise(const std::vector<double>& values) {
-  summary s;
-  for (const double v : values) {
-    s.mean += v / static_cast<double>(values.size());
+std::string show(const std::map<long, double>& values, int decimals, bool sign = false) {
+  if (values.empty()) {
+    return "";
   }
-  double squares = 0;
-  for (const double v : values) {
-    squares += (v - s.mean) * (v - s.mean);
-  }
-  s.deviation = values.size() > 1 ? std::sqrt(squares / static_cast<double>(values.size() - 1)) : 0;
-  return s;
+  const summary v = summarise(values);
+  const auto mean =
+      sign ? fmt::format("{:+.{}f}", v.mean, decimals) : fmt::format("{:.{}f}", v.mean, decimals);
+  return values.size() == 1 ? mean : fmt::format("{} ± {:.{}f}", mean, v.deviation, decimals);
 }
 
-// Values of one method and number of labels by seed, for a target or ("") meaned over the targets.
-std::map<long, double> by_seed(const std::vector<result>& results, const std::string& method,
-                               long labels, const std::string& target, double result::* what) {
+// Decimals that show three digits of the smallest value.
+int decimals_for(double smallest) {
+  if (!(smallest > 0) || !std::isfinite(smallest)) {
+    return 3;
+  }
+  return std::clamp(2 - static_cast<int>(std::floor(std::log10(smallest))), 0, 9);
+}
+
+std::map<long, double> minus(std::map<long, double> values, const std::map<long, double>& other) {
+  std::erase_if(values, [&](const auto& entry) { return !other.contains(entry.first); });
+  for (auto& [seed, value] : values) {
+    value -= other.at(seed);
+  }
+  return values;
+}
+
+// By seed, the mean over the targets of log(RMSE / RMSE of finetune).
+std::map<long, double> log_ratios(const std::vector<result>& results, const std::string& method,
+                                  long labels, const std::vector<std::string>& targets) {
   std::map<long, double> total;
   std::map<long, double> count;
-  for (const result& r : results) {
-    if (r.method == method && r.labels == labels && (target.empty() || r.target == target)) {
-      total[r.seed] += r.*what;
-      count[r.seed] += 1;
+  for (const auto& target : targets) {
+    const auto reference = by_seed(results, "finetune", labels, target, &result::rmse);
+    for (const auto& [seed, rmse] : by_seed(results, method, labels, target, &result::rmse)) {
+      if (reference.contains(seed) && rmse > 0 && reference.at(seed) > 0) {
+        total[seed] += std::log(rmse / reference.at(seed));
+        count[seed] += 1;
+      }
     }
   }
   for (auto& [seed, value] : total) {
@@ -48,12 +99,14 @@ std::map<long, double> by_seed(const std::vector<result>& results, const std::st
   return total;
 }
 
-std::vector<double> values_of(const std::map<long, double>& map) {
-  std::vector<double> values;
-  for (const auto& [seed, value] : map) {
-    values.push_back(value);
+std::string show_ratio(const std::map<long, double>& logs) {
+  if (logs.empty()) {
+    return "";
   }
-  return values;
+  const summary v = summarise(logs);
+  const double ratio = std::exp(v.mean);
+  return logs.size() == 1 ? fmt::format("{:.3f}", ratio)
+                          : fmt::format("{:.3f} ± {:.3f}", ratio, ratio * v.deviation);
 }
 
 }  // namespace
@@ -71,49 +124,168 @@ void write_results(const std::filesystem::path& file, const std::vector<result>&
   vb::io::write_csv(file, names, rows);
 }
 
-void print_table(const std::vector<result>& results, const settings& s) {
-  auto rows = s.targets;
-  rows.emplace_back();  // the mean over the targets
+std::vector<result> read_results(const std::filesystem::path& file) {
+  const auto csv = vb::io::read_csv(file);
+  const auto target = csv.text_column("target");
+  const auto method = csv.text_column("method");
+  const auto encoder = csv.text_column("encoder");
+  const auto labels = csv.number_column("labels");
+  const auto seed = csv.number_column("seed");
+  const auto rmse = csv.number_column("rmse");
+  const auto mae = csv.number_column("mae");
+  const auto r2 = csv.number_column("r2");
+  const auto seconds = csv.number_column("seconds");
+  std::vector<result> results;
+  for (std::size_t i = 0; i < target.size(); ++i) {
+    results.push_back({target[i], method[i], encoder[i], std::lround(labels[i]),
+                       std::lround(seed[i]), rmse[i], mae[i], r2[i], seconds[i]});
+  }
+  return results;
+}
+
+std::vector<result> selected(const std::vector<result>& results, const settings& s) {
+  const auto among = [](const auto& list, const auto& value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+  };
+  std::vector<result> chosen;
+  for (const result& r : results) {
+    if (r.encoder == s.encoder && among(s.targets, r.target) && among(s.methods, r.method) &&
+        among(s.labels, r.labels) && r.seed >= s.first_seed && r.seed < s.first_seed + s.seeds) {
+      chosen.push_back(r);
+    }
+  }
+  return chosen;
+}
+
+summary summarise(const std::map<long, double>& by_seed) {
+  summary s;
+  const auto count = static_cast<double>(by_seed.size());
+  for (const auto& [seed, v] : by_seed) {
+    s.mean += v / count;
+  }
+  double squares = 0;
+  for (const auto& [seed, v] : by_seed) {
+    squares += (v - s.mean) * (v - s.mean);
+  }
+  s.deviation = by_seed.size() > 1 ? std::sqrt(squares / (count - 1)) : 0;
+  return s;
+}
+
+std::map<long, double> by_seed(const std::vector<result>& results, const std::string& method,
+                               long labels, const std::string& target, double result::* what) {
+  std::map<long, double> total;
+  std::map<long, double> count;
+  for (const result& r : results) {
+    if (r.method == method && r.labels == labels && (target.empty() || r.target == target)) {
+      total[r.seed] += r.*what;
+      count[r.seed] += 1;
+    }
+  }
+  for (auto& [seed, value] : total) {
+    value /= count[seed];
+  }
+  return total;
+}
+
+void print_table(const std::vector<result>& all, const settings& s) {
+  const auto results = selected(all, s);
+  const auto has = [&](const char* method) {
+    return std::any_of(results.begin(), results.end(),
+                       [&](const result& r) { return r.method == method; });
+  };
+  const bool single = has("single");
+  const bool finetune = has("finetune");
+  std::set<long> seeds;
+  for (const result& r : results) {
+    seeds.insert(r.seed);
+  }
+
   for (const long labels : s.labels) {
-    fmt::print("\n{} labels, encoder {}, split {}, hide {}, {} seeds: mean ± standard deviation\n",
-               labels, s.encoder, s.split, s.hide, s.seeds);
-    fmt::print("{:<26} {:<24} {:>18} {:>18} {:>16} {:>18} {:>9}\n", "target", "method", "RMSE",
-               "MAE", "R²", "R² - R²(single)", "seconds");
-    for (const auto& target : rows) {
+    const auto r2_of = [&](const std::string& method, const std::string& target) {
+      return by_seed(results, method, labels, target, &result::r2);
+    };
+    const auto any = std::any_of(results.begin(), results.end(),
+                                 [&](const result& r) { return r.labels == labels; });
+    if (!any) {
+      continue;
+    }
+    fmt::print("\n{} labels, encoder {}, {} split, test molecules hidden {}, {}\n\n", labels,
+               s.encoder, s.split,
+               s.hide == "all" ? "from all tasks" : "from the targets only",
+               seeds.size() == 1
+                   ? "1 seed"
+                   : fmt::format("{} seeds: mean ± standard deviation", seeds.size()));
+
+    // The columns that compare with another method are there when that method is.
+    const auto row = [&](std::vector<std::string> cells, std::string difference, std::string ratio,
+                         std::string seconds) {
+      if (single) {
+        cells.push_back(std::move(difference));
+      }
+      if (finetune) {
+        cells.push_back(std::move(ratio));
+      }
+      cells.push_back(std::move(seconds));
+      return cells;
+    };
+    const auto compared = [&](std::vector<std::string> cells, const std::string& method,
+                              const std::string& target) {
+      const auto targets = target.empty() ? s.targets : std::vector<std::string>{target};
+      return row(
+          std::move(cells),
+          method == "single" ? "" : show(minus(r2_of(method, target), r2_of("single", target)), 3, true),
+          method == "finetune" ? "" : show_ratio(log_ratios(results, method, labels, targets)),
+          fmt::format(
+              "{:.1f}",
+              summarise(by_seed(results, method, labels, target, &result::seconds)).mean));
+    };
+
+    text_table means(1);
+    means.add(row({fmt::format("mean over {} targets", s.targets.size()), "R²"}, "R² - single",
+                  "RMSE / finetune", "seconds"));
+    for (const auto& method : s.methods) {
+      if (const auto r2 = r2_of(method, ""); !r2.empty()) {
+        means.add(compared({method, show(r2, 3)}, method, ""));
+      }
+    }
+    means.print();
+    fmt::print("\n");
+
+    text_table details(2);
+    details.add(row({"target", "method", "RMSE", "MAE", "R²"}, "R² - single", "RMSE / finetune",
+                    "seconds"));
+    for (const auto& target : s.targets) {
+      std::map<const char*, int> decimals;
+      for (const auto& [name, what] :
+           {std::pair{"rmse", &result::rmse}, std::pair{"mae", &result::mae}}) {
+        double smallest = std::numeric_limits<double>::infinity();
+        for (const auto& method : s.methods) {
+          if (const auto v = by_seed(results, method, labels, target, what); !v.empty()) {
+            smallest = std::min(smallest, summarise(v).mean);
+          }
+        }
+        decimals[name] = decimals_for(smallest);
+      }
+      std::string shown = target;
       for (const auto& method : s.methods) {
-        const auto r2 = by_seed(results, method, labels, target, &result::r2);
+        const auto r2 = r2_of(method, target);
         if (r2.empty()) {
           continue;
         }
-        const auto cell = [&](double result::* what) {
-          const auto v = summarise(values_of(by_seed(results, method, labels, target, what)));
-          return fmt::format("{:.4g} ± {:.2g}", v.mean, v.deviation);
-        };
-        const auto q = summarise(values_of(r2));
-        std::string difference;
-        if (method != "single") {
-          const auto single = by_seed(results, "single", labels, target, &result::r2);
-          std::vector<double> paired;
-          for (const auto& [seed, value] : r2) {
-            if (single.contains(seed)) {
-              paired.push_back(value - single.at(seed));
-            }
-          }
-          if (!paired.empty()) {
-            const auto d = summarise(paired);
-            difference = fmt::format("{:+.3f} ± {:.3f}", d.mean, d.deviation);
-          }
-        }
-        const auto seconds =
-            summarise(values_of(by_seed(results, method, labels, target, &result::seconds)));
-        fmt::print("{:<26} {:<24} {:>18} {:>18} {:>16} {:>18} {:>9.1f}\n",
-                   target.empty() ? "mean over the targets" : target, method,
-                   target.empty() ? "" : cell(&result::rmse),
-                   target.empty() ? "" : cell(&result::mae),
-                   fmt::format("{:.3f} ± {:.3f}", q.mean, q.deviation), difference, seconds.mean);
+        details.add(compared(
+            {shown, method,
+             show(by_seed(results, method, labels, target, &result::rmse), decimals["rmse"]),
+             show(by_seed(results, method, labels, target, &result::mae), decimals["mae"]),
+             show(r2, 3)},
+            method, target));
+        shown.clear();
       }
     }
+    details.print();
   }
+  fmt::print(
+      "\nSeconds are those of a target; training on the sources, which finetune and addition start "
+      "from, is not in them.\n");
 }
 
 }  // namespace molecules

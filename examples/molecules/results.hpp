@@ -1,7 +1,8 @@
-// What the methods achieved.
+// What the methods achieved, as files, as a table and as pictures.
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,16 +26,35 @@ struct result {
   double seconds = 0;
 };
 
-/// Points of the tasks in the common frame, before and after alignment: one matrix (molecules, 2) a task.
+/// Points of the tasks in the common frame, before and after alignment: one matrix (molecules, 2) a
+/// task.
 struct frame_picture {
   std::vector<std::string> tasks;
   std::vector<vb::matrix<double>> before, after;
 };
 
 void write_results(const std::filesystem::path& file, const std::vector<result>& results);
+/// What write_results wrote.
+std::vector<result> read_results(const std::filesystem::path& file);
 
-/// Prints, for every number of labels, each target and the mean over the targets: mean ± standard deviation over
-/// the seeds, and the difference to `single` paired by seed.
+/// Those that the settings ask for.
+std::vector<result> selected(const std::vector<result>& results, const settings& s);
+
+/// Mean and standard deviation (of a sample; 0 for a single value).
+struct summary {
+  double mean = 0;
+  double deviation = 0;
+};
+summary summarise(const std::map<long, double>& by_seed);
+
+/// Values of one method and number of labels by seed, for a target or, for "", averaged over the
+/// targets.
+std::map<long, double> by_seed(const std::vector<result>& results, const std::string& method,
+                               long labels, const std::string& target, double result::* what);
+
+/// Prints, for every number of labels, the means over the targets and then each target: mean ±
+/// standard deviation over the seeds, the difference to `single` paired by seed, and the geometric
+/// mean of the ratio of the errors (RMSE) to those of `finetune`, paired by target and seed.
 void print_table(const std::vector<result>& results, const settings& s);
 
 /// The mean R² of every method as a chart.
@@ -43,7 +63,8 @@ void write_chart(const std::filesystem::path& file, const std::vector<result>& r
 
 void write_frame_picture(const std::filesystem::path& file, const frame_picture& picture);
 
-/// The first two principal axes of the rows of all matrices together, and the rows along them.
+/// The rows of all matrices along the first two principal axes of all rows together. The sign of an
+/// axis is such that its largest component is positive.
 std::vector<vb::matrix<double>> principal_plane(const std::vector<vb::matrix<double>>& points);
 
 }  // namespace molecules

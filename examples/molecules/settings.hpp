@@ -24,11 +24,13 @@ struct settings {
   long addition_epochs = 60;  // of training one target
   int threads = 0;
   std::filesystem::path out = "molecules-out";
+  bool resume = false;  // keep what is in `out` and go on
 };
 
 struct predict_settings {
   std::filesystem::path model;
   std::filesystem::path data;
+  std::string smiles = "smiles";
   std::filesystem::path out;
   int threads = 0;
 };

@@ -178,9 +178,8 @@ TEST_CASE("distance is a sum over pairs of MSE(‖u_s - u_s⁽ᵏ⁾‖, ‖u_t 
     for (const auto& [s, t] : c.pairs) {
       for (index_t k = 1; k <= tasks.copies; ++k) {
         expected += 1.3 * weight / static_cast<double>(tasks.copies) *
-                    mean_squared(
-                        setting::row_distances(tasks.flat(s), tasks.flat(s, k), epsilon),
-                        setting::row_distances(tasks.flat(t), tasks.flat(t, k), epsilon));
+                    mean_squared(setting::row_distances(tasks.flat(s), tasks.flat(s, k), epsilon),
+                                 setting::row_distances(tasks.flat(t), tasks.flat(t, k), epsilon));
       }
     }
     CHECK(tasks.value(distance{.coefficient = 1.3,
@@ -200,8 +199,8 @@ TEST_CASE("mapping is a sum over ordered pairs of t's loss on what s sees") {
     for (const auto& [s, t] : c.pairs) {
       expected += 0.4 * weight * tasks.head_loss(t, tasks.decode(t, tasks.flat(s)));
     }
-    CHECK(tasks.value(mapping{
-              .coefficient = 0.4, .sources = 0, .pairs = c.set, .scaling = scaling}) ==
+    CHECK(tasks.value(
+              mapping{.coefficient = 0.4, .sources = 0, .pairs = c.set, .scaling = scaling}) ==
           near(expected));
   });
 }
@@ -214,7 +213,8 @@ TEST_CASE("a sampled mapping is one of its terms, and their mean is the full map
         CAPTURE(count);
         CAPTURE(sources);
         const mapping sampled{.coefficient = 2, .sources = sources, .scaling = scaling};
-        const double full = tasks.value(mapping{.coefficient = 2, .sources = 0, .scaling = scaling});
+        const double full =
+            tasks.value(mapping{.coefficient = 2, .sources = 0, .scaling = scaling});
         // What can be drawn: in the first round, the partner `start` + 1 places further on.
         const index_t partners = count - 1;
         std::vector<double> possible(static_cast<std::size_t>(partners), 0.0);
@@ -283,8 +283,7 @@ TEST_CASE("coral is a sum over pairs of ‖C_s - C_t‖² / (4 d²)") {
     double expected = 0;
     for (index_t s = 0; s < count; ++s) {
       for (index_t t = s + 1; t < count; ++t) {
-        expected +=
-            mean_squared(covariance(tasks.latent(s)), covariance(tasks.latent(t))) / 4;
+        expected += mean_squared(covariance(tasks.latent(s)), covariance(tasks.latent(t))) / 4;
       }
     }
     const double average = 1 / static_cast<double>(count - 1);
@@ -328,9 +327,8 @@ TEST_CASE("gate and sum add their parts") {
   CHECK(all.perturbation_scale() == all.distance.scale);
 
   const sum both{coral{.coefficient = 0.3}, soft_sharing{.coefficient = 0.2}};
-  CHECK(tasks.value(both) ==
-        near(tasks.value(coral{.coefficient = 0.3}) +
-             tasks.value(soft_sharing{.coefficient = 0.2})));
+  CHECK(tasks.value(both) == near(tasks.value(coral{.coefficient = 0.3}) +
+                                  tasks.value(soft_sharing{.coefficient = 0.2})));
   CHECK(both.copies() == 0);
   static_assert(decltype(both)::needs == latent_space::latent);
   const sum mixed{mmd{}, distance{.perturbations = 2, .scale = 0.4}, none{}};
@@ -373,8 +371,8 @@ TEST_CASE("a part with coefficient 0 is not recorded, nor is one without partner
 TEST_CASE("an unknown name in a pair set is an error") {
   const batch_of_tasks tasks(3);
   const consistency wrong_target{.pairs = {.target = "viscosity"}};
-  CHECK_THROWS_WITH_AS(tasks.value(wrong_target),
-                       "alignment: no task is called 'viscosity'", vb::error);
+  CHECK_THROWS_WITH_AS(tasks.value(wrong_target), "alignment: no task is called 'viscosity'",
+                       vb::error);
   const mapping wrong_list{.pairs = {.list = {{"melting", "viscosity"}}}};
   CHECK_THROWS_AS(tasks.value(wrong_list), vb::error);
 }

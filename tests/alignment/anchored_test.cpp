@@ -192,8 +192,8 @@ TEST_CASE_FIXTURE(addition, "anchored mapping decodes what the sources see") {
 }
 
 TEST_CASE_FIXTURE(addition, "autoencoding of an added task, and losses that need partners") {
-  const double expected = setting::mean_squared(
-      tasks.latent(target), tasks.decode(target, tasks.flat(target)));
+  const double expected =
+      setting::mean_squared(tasks.latent(target), tasks.decode(target, tasks.flat(target)));
   CHECK(run(autoencoding{}).value == doctest::Approx(expected).epsilon(1e-12));
   tape_type tape{reference{}};
   tape.bind(tasks.model.theta().segments(), tasks.model.theta().values());

@@ -19,8 +19,7 @@ using reference = vb::backend::reference_double;
 using vb::index_t;
 using matrix = vb::matrix<double>;
 
-using model_type =
-    vb::multitask_model<vb::encoder::mlp, vb::alignment::gate, vb::tasks<>, double>;
+using model_type = vb::multitask_model<vb::encoder::mlp, vb::alignment::gate, vb::tasks<>, double>;
 
 inline const std::vector<std::string>& names() {
   static const std::vector<std::string> all{"melting", "toxic", "class", "boiling", "density"};
@@ -99,8 +98,7 @@ struct batch_of_tasks {
     auto b = model.trunk()(tape, inputs);
     if (copies > 0) {
       const std::vector<index_t> same(static_cast<std::size_t>(copies), 0);
-      const var parts[] = {
-          b, vg::select_blocks<B>(b, rows, same) + tape.upload(noise.view())};
+      const var parts[] = {b, vg::select_blocks<B>(b, rows, same) + tape.upload(noise.view())};
       b = vg::concatenate_rows<B>(parts);
     }
     std::vector<const vb::task_module*> modules;
@@ -197,8 +195,7 @@ struct batch_of_tasks {
   }
   /// The loss of head t on z.
   [[nodiscard]] double head_loss(index_t t, const matrix& z) const {
-    const matrix p =
-        affine(prefix(t) + "/output", stack(prefix(t) + "/head", z, true), false);
+    const matrix p = affine(prefix(t) + "/output", stack(prefix(t) + "/head", z, true), false);
     const matrix& y = labels[static_cast<std::size_t>(t)];
     double total = 0;
     double present = 0;

@@ -92,8 +92,8 @@ row naive(const network& n, const dmpnn& options, const graph_set& set, index_t 
   const auto add_product = [](row& y, const auto& x, vb::matrix_view<const double> w) {
     for (index_t c = 0; c < w.cols; ++c) {
       for (index_t r = 0; r < w.rows; ++r) {
-        y[static_cast<std::size_t>(c)] += static_cast<double>(x[static_cast<std::size_t>(r)]) *
-                                          w(r, c);
+        y[static_cast<std::size_t>(c)] +=
+            static_cast<double>(x[static_cast<std::size_t>(r)]) * w(r, c);
       }
     }
   };
@@ -113,7 +113,9 @@ row naive(const network& n, const dmpnn& options, const graph_set& set, index_t 
   const index_t last_edge = set.edge_offset[static_cast<std::size_t>(g) + 1];
   const auto source = [&](index_t e) { return index_t{set.source[static_cast<std::size_t>(e)]}; };
   const auto target = [&](index_t e) { return index_t{set.target[static_cast<std::size_t>(e)]}; };
-  const auto opposite = [&](index_t e) { return index_t{set.reverse[static_cast<std::size_t>(e)]}; };
+  const auto opposite = [&](index_t e) {
+    return index_t{set.reverse[static_cast<std::size_t>(e)]};
+  };
   const auto edges = static_cast<std::size_t>(last_edge - first_edge);
 
   std::vector<row> start(edges);

@@ -45,8 +45,8 @@ vb::matrix<double> represent(const Module& module, vb::parameters<double>& theta
 /// A scalar that depends on every element, and not linearly.
 template <vb::Backend B>
 vg::var<B> project(vg::var<B> y) {
-  const auto r = y.owner->upload(
-      vb::matrix_view<const double>(normal_matrix(y.rows(), y.cols(), 99).view()));
+  const auto r =
+      y.owner->upload(vb::matrix_view<const double>(normal_matrix(y.rows(), y.cols(), 99).view()));
   return vg::sum(r * (y + 0.5 * vg::square(y)));
 }
 
@@ -120,8 +120,9 @@ TEST_CASE("mlp is what its formula says") {
 TEST_CASE("dropout acts in training only, and behind the last layer not at all") {
   const auto x = normal_matrix(40, 3, 4);
   vb::parameters<double> theta;
-  const auto module = vb::encoder::mlp{.widths = {30}, .act = activation::identity, .dropout = 0.5}
-                          .build(theta, "t", {3});
+  const auto module =
+      vb::encoder::mlp{.widths = {30}, .act = activation::identity, .dropout = 0.5}.build(theta,
+                                                                                          "t", {3});
   const auto inputs = vb::encoder::mlp{.widths = {30}, .input_dropout = 0.5}.build(theta, "u", {3});
   const auto deep = vb::encoder::mlp{.widths = {30, 5}, .dropout = 0.5}.build(theta, "v", {3});
   theta.initialise(1);
@@ -148,8 +149,8 @@ TEST_CASE("the encoder `features` gives the standardised input") {
   // Statistics come from the rows given, here all but the last ten.
   module.prepare(theta, {x}, all_rows(40));
   auto unheard = x;
-  unheard(49, 1) = -7;    // of a column that was constant in training
-  unheard(48, 0) = 1e9;   // far beyond what was seen
+  unheard(49, 1) = -7;   // of a column that was constant in training
+  unheard(48, 0) = 1e9;  // far beyond what was seen
   unheard(47, 2) = -1e9;
   const auto b = represent(module, theta, unheard);
   for (const index_t c : {0, 2}) {

@@ -273,10 +273,9 @@ TEST_CASE("mixed kinds of heads in one model, the user's own among them") {
       vb::alignment::gate{},
       vb::module_options{.encoder = {8}, .transfer = {8}, .inverse = {8}, .head = {8}});
   const reference backend;
-  const auto history =
-      vb::fit(backend, model, data,
-              {.epochs = 40, .batch = 40, .validation_fraction = 0, .balanced = true},
-              vb::optimizer::adam{.learning_rate = 1e-2}, vb::weighting::equal{});
+  const auto history = vb::fit(
+      backend, model, data, {.epochs = 40, .batch = 40, .validation_fraction = 0, .balanced = true},
+      vb::optimizer::adam{.learning_rate = 1e-2}, vb::weighting::equal{});
   CHECK(history.epochs.back().train_loss < 0.5 * history.epochs.front().train_loss);
 
   const auto out = model.predict(backend, data.inputs);

@@ -91,8 +91,8 @@ TEST_CASE("what an alignment does not need has no parameters") {
   CHECK(hard.theta().find("task/a/encoder/layer0/weight") < 0);
   CHECK(hard.theta().find("task/a/transfer/layer0/weight") < 0);
   CHECK(hard.theta().find("task/a/head/layer0/weight") >= 0);
-  auto latent = vb::multitask<double>(trunk, vb::tasks{vb::regression("a")},
-                                      vb::alignment::coral{}, small);
+  auto latent =
+      vb::multitask<double>(trunk, vb::tasks{vb::regression("a")}, vb::alignment::coral{}, small);
   latent.build({4}, 1);
   CHECK(latent.theta().find("task/a/encoder/layer0/weight") >= 0);
   CHECK(latent.theta().find("task/a/transfer/layer0/weight") < 0);
@@ -134,8 +134,8 @@ TEST_CASE("first values depend on the seed and on names, not on which other task
   CHECK(values_of(first, "task/c/") == values_of(reordered, "task/c/"));
   CHECK(values_of(first, "task/a/encoder") != values_of(first, "task/c/encoder"));
 
-  auto single = vb::multitask<float>(trunk, vb::tasks{vb::regression("a")}, vb::alignment::gate{},
-                                     small);
+  auto single =
+      vb::multitask<float>(trunk, vb::tasks{vb::regression("a")}, vb::alignment::gate{}, small);
   single.build({4}, 1);
   const auto wide = values_of(first, "task/a/");
   const auto narrow = values_of(single, "task/a/");
@@ -181,8 +181,7 @@ TEST_CASE("predictions and coordinates of many rows are those of each row") {
   const auto all = model.predict(backend, inputs);
   const auto some = model.predict(backend, inputs.select(few));
   const auto all_flat = model.coordinates(backend, inputs, vb::points_of::flat);
-  const auto some_flat =
-      model.coordinates(backend, inputs.select(few), vb::points_of::flat);
+  const auto some_flat = model.coordinates(backend, inputs.select(few), vb::points_of::flat);
   for (std::size_t t = 0; t < 3; ++t) {
     const auto pick = [&](const vb::matrix<double>& from) {
       return vb::data::feature_set{from}.select(few).values;
@@ -236,9 +235,9 @@ TEST_CASE("coordinates: latent points, the common frame, the head's last hidden 
 TEST_CASE("inputs of another shape, and a model without training, are refused") {
   const auto model = gate_model();
   const vb::data::feature_set wide{normal_matrix(3, 5, 6)};
-  CHECK_THROWS_WITH_AS(
-      model.predict(reference{}, wide),
-      "model: the inputs have another width than those the model was trained on", vb::error);
+  CHECK_THROWS_WITH_AS(model.predict(reference{}, wide),
+                       "model: the inputs have another width than those the model was trained on",
+                       vb::error);
   CHECK_THROWS_AS(model.coordinates(reference{}, wide, vb::points_of::flat), vb::error);
   const auto fresh = vb::multitask<double>(trunk, vb::tasks{vb::regression("a")});
   CHECK_FALSE(fresh.built());

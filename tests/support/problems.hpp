@@ -108,4 +108,30 @@ inline vierbein::data::dataset<vierbein::data::feature_set> related_tasks(
   return data;
 }
 
+/// Tasks on random graphs: y_t depends on the nodes' and edges' features, and on their number.
+inline vierbein::data::dataset<vierbein::data::graph_set> graph_tasks(
+    index_t count, const std::vector<std::string>& names, std::uint64_t which,
+    index_t feature_width = 0) {
+  vierbein::data::dataset<vierbein::data::graph_set> data{
+      random_graphs(count, which, 4, 3, feature_width)};
+  const auto& g = data.inputs;
+  for (std::size_t t = 0; t < names.size(); ++t) {
+    std::vector<double> y(static_cast<std::size_t>(count), 0.0);
+    for (index_t k = 0; k < count; ++k) {
+      for (index_t v = g.node_offset[static_cast<std::size_t>(k)];
+           v < g.node_offset[static_cast<std::size_t>(k) + 1]; ++v) {
+        y[static_cast<std::size_t>(k)] +=
+            1 + static_cast<double>(g.node_features(v, 0)) +
+            0.2 * static_cast<double>(t) * static_cast<double>(g.node_features(v, 1));
+      }
+      for (index_t e = g.edge_offset[static_cast<std::size_t>(k)];
+           e < g.edge_offset[static_cast<std::size_t>(k) + 1]; ++e) {
+        y[static_cast<std::size_t>(k)] += 0.5 * static_cast<double>(g.edge_features(e, 0));
+      }
+    }
+    data.add(names[t], y);
+  }
+  return data;
+}
+
 }  // namespace problems

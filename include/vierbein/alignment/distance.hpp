@@ -21,6 +21,7 @@ struct distance {
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return coefficient == 0 ? 0 : perturbations; }
   [[nodiscard]] double perturbation_scale() const { return scale; }
+  [[nodiscard]] double norm_epsilon() const { return epsilon; }
 
   template <class Views>
   typename Views::var operator()(Views& v) const {

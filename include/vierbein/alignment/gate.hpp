@@ -23,6 +23,7 @@ struct gate {
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return distance.copies(); }
   [[nodiscard]] double perturbation_scale() const { return distance.perturbation_scale(); }
+  [[nodiscard]] double norm_epsilon() const { return distance.norm_epsilon(); }
 
   template <class Views>
   typename Views::var operator()(Views& v) const {

@@ -24,19 +24,24 @@ struct sum {
     return std::apply(
         [](const auto&... p) { return std::max({index_t{0}, index_t{p.copies()}...}); }, parts);
   }
+  /// One set of perturbed copies serves all parts: the largest scale and epsilon among them.
   [[nodiscard]] double perturbation_scale() const {
-    double scale = 0;
-    std::apply(
-        [&](const auto&... p) {
-          const auto look = [&](const auto& part) {
-            if constexpr (requires { part.perturbation_scale(); }) {
-              scale = std::max(scale, part.perturbation_scale());
-            }
-          };
-          (look(p), ...);
-        },
-        parts);
-    return scale;
+    return largest([](const auto& part) {
+      if constexpr (requires { part.perturbation_scale(); }) {
+        return part.perturbation_scale();
+      } else {
+        return 0.0;
+      }
+    });
+  }
+  [[nodiscard]] double norm_epsilon() const {
+    return largest([](const auto& part) {
+      if constexpr (requires { part.norm_epsilon(); }) {
+        return part.norm_epsilon();
+      } else {
+        return 0.0;
+      }
+    });
   }
 
   template <class Views>
@@ -60,6 +65,12 @@ struct sum {
           (visit("part" + std::to_string(i++), p), ...);
         },
         parts);
+  }
+
+ private:
+  template <class F>
+  [[nodiscard]] double largest(F&& of) const {
+    return std::apply([&](const auto&... p) { return std::max({0.0, of(p)...}); }, parts);
   }
 };
 

@@ -24,7 +24,8 @@ namespace backend {
 /// Which operands of a product are transposed: nn: C = A B, nt: C = A Bᵀ, tn: C = Aᵀ B.
 enum class transposition { nn, nt, tn };
 
-/// One of a group of products. Consecutive products with the same destination are summed.
+/// One of a group of products. Products with the same destination must be consecutive and are
+/// summed.
 template <class T, class Space>
 struct product {
   matrix_view<const T, Space> a;

@@ -263,8 +263,10 @@ class basic_cpu : public host<basic_cpu<T>, T> {
 #pragma omp parallel num_threads(threads_)
       {
         const detail::flush_subnormals flush;
-#pragma omp for schedule(static)
-        for (index_t k = 0; k < count; ++k) {
+        // Cut by hand: LLVM's runtime allocates in every `omp for`.
+        const index_t threads = omp_get_num_threads();
+        const index_t me = omp_get_thread_num();
+        for (index_t k = count * me / threads; k < count * (me + 1) / threads; ++k) {
           f(k);
         }
       }
@@ -319,7 +321,7 @@ class basic_cpu : public host<basic_cpu<T>, T> {
       for (index_t r = 0; r < n; ++r) {
         T* to = y.row(r);
         for (index_t c = 0; c < y.cols; ++c) {
-          to[c] = to[c] > 0 ? to[c] : T{0};
+          to[c] = to[c] < 0 ? T{0} : to[c];
         }
       }
     } else if (act != activation::identity) {

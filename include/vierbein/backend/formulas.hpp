@@ -59,7 +59,7 @@ template <class T>
 inline T activate(activation kind, T x) {
   switch (kind) {
     case activation::identity: return x;
-    case activation::relu: return x > 0 ? x : T{0};
+    case activation::relu: return x < 0 ? T{0} : x;  // NaN stays NaN
     case activation::gelu: return x * T(0.5) * std::erfc(-x * T(0.7071067811865476));
     case activation::silu: return x * sigmoid(x);
     case activation::tanh: return std::tanh(x);

@@ -89,6 +89,16 @@ graph::var<B> gathered_blocks(graph::tape<B>& tape, const matrix<T>& m,
   return tape.upload(matrix_view<const T>(scratch.view()));
 }
 
+/// The epsilon under the square root of a norm, as the alignment loss has it.
+template <class Model>
+double norm_epsilon_of(const Model& model) {
+  if constexpr (requires { model.alignment.norm_epsilon(); }) {
+    return model.alignment.norm_epsilon();
+  } else {
+    return 1e-12;
+  }
+}
+
 /// Computes the cache for the rows of `inputs` with the sources numbered `sources`.
 template <Backend B, class Model>
 addition_cache<typename Model::scalar> make_cache(const B& device, const Model& model,
@@ -174,7 +184,8 @@ addition_cache<typename Model::scalar> make_cache(const B& device, const Model& 
         originals[i] = static_cast<index_t>(i) / copies;
       }
       const auto d =
-          graph::row_norms(graph::select_blocks<B>(u, count, originals) - views.flat_copies());
+          graph::row_norms(graph::select_blocks<B>(u, count, originals) - views.flat_copies(),
+                           norm_epsilon_of(model));
       distances.resize(d.rows(), 1);
       device.download(d.value(), distances.view());
       for (index_t i = 0; i < d.rows(); ++i) {  // stacked by source, copy, row
@@ -396,7 +407,9 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
     }
     tape.begin(graph::mode::evaluation);
     const auto losses = record(tape, validation_rows, false);
-    return {tape.read(losses.tasks[0])};
+    const double value = tape.read(losses.tasks[0]);
+    const bool labelled_any = count_labels(labels[0], validation_rows) > 0;
+    return {labelled_any ? value : std::numeric_limits<double>::quiet_NaN()};
   };
 
   const auto& labelled = labels.rows_of_task()[0];

@@ -38,6 +38,9 @@ class label_table {
                 name);
         matrix<double> values = column.values;
         if (head.standardise) {
+          require(column.values.cols() == 1, "labels",
+                  "task '{}' cannot standardise {} columns of labels: one is expected", name,
+                  column.values.cols());
           double mean = 0;
           for (const index_t r : labelled) {
             mean += values(r, 0);

@@ -295,7 +295,8 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
         best.resize(static_cast<std::size_t>(theta.size()));
         parameters_on_device.copy_to(device, {best.data(), theta.size()});
       }
-    } else {
+    }
+    if (best.empty()) {  // no validation, or without any label: the last epoch is kept
       result.best_epoch = epoch + 1;
     }
     record.seconds = elapsed() - epoch_start;
