@@ -53,8 +53,8 @@ std::vector<panel> make_panels(const std::vector<result>& results, const setting
   return panels;
 }
 
-/// The R² from `lowest` to 1 on a horizontal axis. Means and whiskers always fit; a target far below
-/// them may not.
+/// The R² from `lowest` to 1 on a horizontal axis. Means and whiskers always fit; a target far
+/// below them may not.
 struct axis {
   double lowest = 0;
   double step = 0.1;
@@ -73,7 +73,7 @@ struct axis {
     least = std::min(least_mean, std::max(least, least_mean - 0.5));
     for (const double candidate : {0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0}) {
       step = candidate;
-      if (1 - least <= 6 * step) {
+      if (1 - least <= 8 * step) {
         break;
       }
     }
@@ -112,11 +112,12 @@ void write_chart(const std::filesystem::path& file, const std::vector<result>& a
   const double left = 34 + 7.4 * static_cast<double>(longest);
   const double bottom = top + row * static_cast<double>(most);
   const auto count = static_cast<double>(panels.size());
-  const double whole = std::max(left + count * width + count * gap, 660.0);
+  const double whole = std::max(left + count * width + count * gap, 760.0);
 
   svg picture(whole, bottom + 104);
-  picture.text(24, 34, fmt::format("How well {} predicted from few labels",
-                                   s.targets.size() == 1 ? "a property is" : "properties are"),
+  picture.text(24, 34,
+               fmt::format("How well {} predicted from few labels",
+                           s.targets.size() == 1 ? "a property is" : "properties are"),
                R"(font-size="19" font-weight="bold")");
   const auto seeds = [&] {
     std::map<long, int> found;
@@ -125,13 +126,13 @@ void write_chart(const std::filesystem::path& file, const std::vector<result>& a
     }
     return found.size();
   }();
-  picture.text(24, 56,
-               fmt::format("R² on unseen molecules: encoder {}, {} split, hidden from {}, {} target{}, "
-                           "{} seed{}",
-                           s.encoder, s.split, s.hide == "all" ? "all tasks" : "the targets only",
-                           s.targets.size(), s.targets.size() == 1 ? "" : "s", seeds,
-                           seeds == 1 ? "" : "s"),
-               R"(fill="#555555")");
+  picture.text(
+      24, 56,
+      fmt::format("R² on unseen molecules: encoder {}, {} split, hidden from {}, {} "
+                  "target{}, {} seed{}",
+                  s.encoder, s.split, s.hide == "all" ? "all tasks" : "the targets only",
+                  s.targets.size(), s.targets.size() == 1 ? "" : "s", seeds, seeds == 1 ? "" : "s"),
+      R"(fill="#555555")");
 
   for (std::size_t k = 0; k < panels.size(); ++k) {
     const panel& p = panels[k];
@@ -142,9 +143,9 @@ void write_chart(const std::filesystem::path& file, const std::vector<result>& a
     for (int i = 0; scale.lowest + i * scale.step <= 1 + 1e-9; ++i) {
       const double r2 = scale.lowest + i * scale.step;
       const bool zero = std::abs(r2) < 1e-9;
-      picture.line(at(r2), top - 4, at(r2), bottom,
-                   zero ? R"(stroke="#999999" stroke-width="1")"
-                        : R"(stroke="#E4E4E4" stroke-width="1")");
+      picture.line(
+          at(r2), top - 4, at(r2), bottom,
+          zero ? R"(stroke="#999999" stroke-width="1")" : R"(stroke="#E4E4E4" stroke-width="1")");
       picture.text(at(r2), bottom + 18, fmt::format("{:.1f}", zero ? 0.0 : r2),
                    R"(text-anchor="middle" font-size="12" fill="#555555")");
     }
@@ -158,18 +159,18 @@ void write_chart(const std::filesystem::path& file, const std::vector<result>& a
           std::find(s.methods.begin(), s.methods.end(), b.method) - s.methods.begin());
       const auto colour = palette[chosen % palette.size()];
       if (k == 0) {
-        picture.text(left - 14, y + 4.5, b.method, R"(text-anchor="end" font-size="14")");
+        picture.text(left - 14, y + 1, b.method, R"(text-anchor="end" font-size="14")");
       }
       // Targets on a line below the mean, so that neither hides the other.
       for (const target_point& t : b.targets) {
         const auto words = fmt::format("{}, {}: R² = {:.3f}", t.name, b.method, t.r2);
         if (t.r2 < scale.lowest) {
-          picture.add(
-              R"(<path d="M{:.2f} {:.2f} l7 -4 v8 z" fill="{}" fill-opacity="0.55"><title>{}</title></path>)",
-              x0 + 1, y + 9, colour, xml_text(words));
+          picture.add(R"(<path d="M{:.2f} {:.2f} l7 -4 v8 z" fill="{}" fill-opacity="0.5">)"
+                      R"(<title>{}</title></path>)",
+                      x0 + 1, y + 9, colour, xml_text(words));
         } else {
-          picture.circle(at(t.r2), y + 9, 3.2, fmt::format(R"(fill="{}" fill-opacity="0.5")", colour),
-                         words);
+          picture.circle(at(t.r2), y + 9, 3.2,
+                         fmt::format(R"(fill="{}" fill-opacity="0.5")", colour), words);
         }
       }
       const double low = at(b.mean.mean - b.mean.deviation);
@@ -180,10 +181,10 @@ void write_chart(const std::filesystem::path& file, const std::vector<result>& a
         picture.line(low, y - 9, low, y + 1, stroke);
         picture.line(high, y - 9, high, y + 1, stroke);
       }
-      picture.circle(at(b.mean.mean), y - 4, 6,
-                     fmt::format(R"(fill="{}" stroke="#FFFFFF" stroke-width="1.2")", colour),
-                     fmt::format("{}: mean R² = {:.3f} ± {:.3f}", b.method, b.mean.mean,
-                                 b.mean.deviation));
+      picture.circle(
+          at(b.mean.mean), y - 4, 6,
+          fmt::format(R"(fill="{}" stroke="#FFFFFF" stroke-width="1.2")", colour),
+          fmt::format("{}: mean R² = {:.3f} ± {:.3f}", b.method, b.mean.mean, b.mean.deviation));
       picture.text(x0 + width + 12, y + 1, fmt::format("{:.3f}", b.mean.mean),
                    R"(font-size="14" font-weight="bold")");
     }
@@ -194,8 +195,8 @@ void write_chart(const std::filesystem::path& file, const std::vector<result>& a
   picture.line(18, y - 4, 46, y - 4, R"(stroke="#5B5B5B" stroke-width="2")");
   picture.text(56, y, "mean over the targets ± standard deviation over the seeds",
                R"(fill="#555555")");
-  picture.circle(450, y - 4, 3.2, R"(fill="#5B5B5B" fill-opacity="0.5")");
-  picture.text(462, y, "one target, mean over the seeds", R"(fill="#555555")");
+  picture.circle(500, y - 4, 3.2, R"(fill="#5B5B5B" fill-opacity="0.5")");
+  picture.text(512, y, "one target, mean over the seeds", R"(fill="#555555")");
   vb::io::write_atomically(file, [&](std::ostream& out) { out << picture.str(); });
 }
 

@@ -107,8 +107,12 @@ std::map<long, std::vector<char>> choose_test_molecules(const settings& s,
 
   std::map<long, std::vector<char>> tests;
   for (long seed = s.first_seed; seed < s.first_seed + s.seeds; ++seed) {
-    const auto& test = tests[seed] =
-        test_molecules(table, s.split, static_cast<std::uint64_t>(seed));
+    auto& test = tests[seed];
+    try {
+      test = test_molecules(table, s.split, static_cast<std::uint64_t>(seed));
+    } catch (const vb::error& e) {
+      throw vb::error(fmt::format("{}, --split {}", s.data.string(), s.split), e.what());
+    }
     const auto tested = std::count(test.begin(), test.end(), char{1});
     vb::require(tested > 0 && tested < std::ssize(test), s.data.string().c_str(),
                 "the split '{}' makes {} of {} molecules test molecules", s.split, tested,

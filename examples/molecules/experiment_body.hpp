@@ -9,9 +9,12 @@
 #include <optional>
 #include <string>
 
+#include "checks.hpp"
 #include "experiment.hpp"
 #include "inputs.hpp"
+#include "journal.hpp"
 #include "methods.hpp"
+#include "models.hpp"
 #include "vierbein/alignment/gate.hpp"
 #include "vierbein/backend/cpu.hpp"
 #include "vierbein/optimizer/adamw.hpp"
@@ -27,22 +30,24 @@ class experiment {
  public:
   using input_set = typename decltype(Inputs::encoder())::input_set;
   using dataset = vb::data::dataset<input_set>;
-  using plain_model = vb::multitask_model<decltype(Inputs::encoder()), vb::alignment::none,
-                                          vb::tasks<>, float>;
-  using gate_model = vb::multitask_model<decltype(Inputs::encoder()), vb::alignment::gate,
-                                         vb::tasks<>, float>;
+  using plain_model = plain_model_of<Inputs>;
+  using gate_model = gate_model_of<Inputs>;
 
   experiment(const settings& s, const molecule_table& table)
-      : s_(s), table_(table), backend_(s.threads), inputs_(Inputs::make(table.set)) {}
+      : s_(s),
+        table_(table),
+        tests_(choose_test_molecules(s, table)),
+        journal_(s, table),
+        backend_(s.threads),
+        inputs_(Inputs::make(table.set)) {}
 
   void run() {
     for (long seed = s_.first_seed; seed < s_.first_seed + s_.seeds && !stopped(); ++seed) {
       run_seed(seed);
     }
-    write_results(s_.out / "results.csv", results_);
   }
 
-  [[nodiscard]] const std::vector<result>& results() const { return results_; }
+  [[nodiscard]] const std::vector<result>& results() const { return journal_.results(); }
 
  private:
   using clock = std::chrono::steady_clock;
@@ -50,32 +55,35 @@ class experiment {
   static bool stopped() { return vb::interrupted(); }
 
   void run_seed(long seed) {
-    const auto test = test_molecules(table_, s_.split, static_cast<std::uint64_t>(seed));
+    const auto& test = tests_.at(seed);
     std::optional<plain_model> plain;
     std::optional<gate_model> gate;
     for (const long labels : s_.labels) {
       const auto targets = choose_labels(test, seed, labels);
       for (const std::string& name : s_.methods) {
         const method& m = find_method(name);
-        if (stopped()) {
-          return;
+        if (journal_.has(name, labels, seed)) {
+          continue;
         }
         if (m.joint) {
           run_joint(m, targets, test, seed, labels);
         } else if (m.pretraining == pretraining_kind::plain) {
           if (!plain) {
-            plain = pretrain<plain_model>(test, seed, "plain");
+            plain = pretrain<plain_model>(test, seed, m.pretraining);
           }
           run_addition(m, *plain, targets, test, seed, labels);
         } else if (m.pretraining == pretraining_kind::gate) {
           if (!gate) {
-            gate = pretrain<gate_model>(test, seed, "gate");
+            gate = pretrain<gate_model>(test, seed, m.pretraining);
           }
           run_addition(m, *gate, targets, test, seed, labels);
         } else {
           run_single(m, targets, seed, labels);
         }
-        write_results(s_.out / "results.csv", results_);
+        if (stopped()) {
+          return;
+        }
+        journal_.save();
       }
     }
   }
@@ -87,7 +95,8 @@ class experiment {
     std::vector<vb::index_t> train, test;
   };
 
-  std::vector<target_rows> choose_labels(const std::vector<char>& test, long seed, long labels) const {
+  std::vector<target_rows> choose_labels(const std::vector<char>& test, long seed,
+                                         long labels) const {
     std::vector<target_rows> targets;
     for (const auto& name : s_.targets) {
       target_rows t{name, column_of(name), {}, {}};
@@ -97,8 +106,8 @@ class experiment {
         }
       }
       vb::require(static_cast<long>(t.train.size()) >= labels, name.c_str(),
-                  "asked for {} labels, but only {} molecules outside the test set have one", labels,
-                  t.train.size());
+                  "asked for {} labels, but only {} molecules outside the test set have one",
+                  labels, t.train.size());
       vb::require(t.test.size() >= 2, name.c_str(),
                   "the test set holds {} molecules with a label, too few to judge a prediction",
                   t.test.size());
@@ -170,7 +179,8 @@ class experiment {
     for (const auto& name : names) {
       tasks.add(vb::regression(name));
     }
-    return Model(Inputs::encoder(), std::move(tasks), alignment_of<Model>(), module_sizes());
+    return Model(Inputs::encoder(), std::move(tasks), alignment_of<Model>(),
+                 module_sizes(Inputs::latent_width));
   }
 
   template <class Model>
@@ -183,17 +193,50 @@ class experiment {
   }
 
   template <class Model>
-  Model pretrain(const std::vector<char>& test, long seed, const char* kind) {
-    const auto data = source_data(source_rows(test));
+  Model pretrain(const std::vector<char>& test, long seed, pretraining_kind kind) {
+    const char* const name = kind == pretraining_kind::gate ? "gate" : "plain";
+    const auto piece = journal_.begin_pretraining(kind, seed);
+    const auto rows = source_rows(test);
+    const auto data = source_data(rows);
     auto model = new_model<Model>(s_.sources);
-    vb::fit(backend_, model, data, pretraining_options(seed), vb::optimizer::adamw{},
-            vb::weighting::equal{},
-            vb::callback::progress{fmt::format("seed {}: {} training on the sources", seed, kind)});
+    const auto h = vb::fit(
+        backend_, model, data, pretraining_options(seed), vb::optimizer::adamw{},
+        vb::weighting::equal{},
+        vb::callback::progress{fmt::format("seed {}: {} training on the sources", seed, name)},
+        journal::watch{&journal_});
+    if (!stopped()) {
+      journal_.add(fmt::format("seed {}, {}", seed, name), h);
+      if constexpr (std::is_same_v<Model, gate_model>) {
+        if (seed == s_.first_seed) {
+          draw_frame(model, rows, seed);
+        }
+      }
+    }
     return model;
   }
 
-  void run_joint(const method& m, const std::vector<target_rows>& targets, const std::vector<char>& test,
-                 long seed, long labels) {
+  /// The tasks' points of some molecules before and after the training, as a picture.
+  void draw_frame(const gate_model& trained, const std::vector<vb::index_t>& rows,
+                  long seed) const {
+    auto untrained = new_model<gate_model>(s_.sources);
+    untrained.build(inputs_.shape(), static_cast<std::uint64_t>(seed));
+    untrained.trunk().prepare(untrained.theta(), inputs_, rows);
+    const auto order =
+        vb::random_permutation(static_cast<vb::index_t>(rows.size()),
+                               {static_cast<std::uint64_t>(seed), vb::name_hash("picture")});
+    std::vector<vb::index_t> chosen;
+    for (std::size_t i = 0; i < std::min<std::size_t>(order.size(), 300); ++i) {
+      chosen.push_back(rows[static_cast<std::size_t>(order[i])]);
+    }
+    const auto some = inputs_.select(chosen);
+    const auto plane = [&](const gate_model& model) {
+      return principal_plane(model.coordinates(backend_, some, vb::points_of::flat));
+    };
+    write_frame_picture(s_.out / "frame.svg", {s_.sources, plane(untrained), plane(trained)});
+  }
+
+  void run_joint(const method& m, const std::vector<target_rows>& targets,
+                 const std::vector<char>& test, long seed, long labels) {
     if (m.pretraining == pretraining_kind::gate) {
       joint<gate_model>(m, targets, test, seed, labels);
     } else {
@@ -203,8 +246,9 @@ class experiment {
 
   /// One model for the sources and all targets together.
   template <class Model>
-  void joint(const method& m, const std::vector<target_rows>& targets, const std::vector<char>& test,
-             long seed, long labels) {
+  void joint(const method& m, const std::vector<target_rows>& targets,
+             const std::vector<char>& test, long seed, long labels) {
+    const auto piece = journal_.begin_method(m, labels, seed);
     const auto start = clock::now();
     auto rows = source_rows(test);
     std::vector<char> there(static_cast<std::size_t>(table_.set.size()), 0);
@@ -239,8 +283,17 @@ class experiment {
     auto options = pretraining_options(seed);
     options.validation_fraction = 0;  // every scarce label is for training
     options.balanced = true;
-    vb::fit(backend_, model, data, options, vb::optimizer::adamw{}, vb::weighting::equal{},
-            vb::callback::progress{fmt::format("seed {}, {} labels: {}", seed, labels, m.name)});
+    const auto h =
+        vb::fit(backend_, model, data, options, vb::optimizer::adamw{}, vb::weighting::equal{},
+                vb::callback::progress{fmt::format("seed {}, {} labels: {}", seed, labels, m.name)},
+                journal::watch{&journal_});
+    if (stopped()) {
+      return;
+    }
+    journal_.add(fmt::format("seed {}, {} labels, {}", seed, labels, m.name), h);
+    if (journal_.keeps_model(m, labels, seed)) {
+      save_model<Inputs>(model, s_.out / "model.safetensors");
+    }
     const double seconds = since(start) / static_cast<double>(targets.size());
     for (std::size_t t = 0; t < targets.size(); ++t) {
       record(m, model, s_.sources.size() + t, targets[t], seed, labels, seconds);
@@ -266,6 +319,10 @@ class experiment {
   template <class Model>
   void run_addition(const method& m, const Model& model, const std::vector<target_rows>& targets,
                     const std::vector<char>& test, long seed, long labels) {
+    if (stopped()) {  // in the training on the sources
+      return;
+    }
+    const auto piece = journal_.begin_method(m, labels, seed);
     const auto start = clock::now();
     vb::addition options = m.addition;
     options.train = target_training(seed, labels);
@@ -277,22 +334,42 @@ class experiment {
     if (m.pool) {
       pool = inputs_.select(source_rows(test));
     }
-    const auto extended =
-        vb::add_tasks(backend_, model, added, pool ? &*pool : nullptr, options,
-                      vb::optimizer::adamw{.learning_rate = m.learning_rate},
-                      [&](std::size_t i, const vb::history&) {
-                        fmt::print(stderr, "seed {}, {} labels: {} of {} done\n", seed, labels,
-                                   m.name, targets[i].name);
-                      });
+    std::vector<vb::history> histories(targets.size());
+    std::size_t done = 0;
+    const auto extended = vb::add_tasks(backend_, model, added, pool ? &*pool : nullptr, options,
+                                        vb::optimizer::adamw{.learning_rate = m.learning_rate},
+                                        [&](std::size_t i, const vb::history& h) {
+                                          histories[i] = h;
+                                          journal_.advance(++done);
+                                        });
+    if (stopped()) {
+      return;
+    }
+    add_histories(m, targets, histories, seed, labels);
+    if (journal_.keeps_model(m, labels, seed)) {
+      save_model<Inputs>(extended, s_.out / "model.safetensors");
+    }
     const double seconds = since(start) / static_cast<double>(targets.size());
     for (std::size_t t = 0; t < targets.size(); ++t) {
       record(m, extended, s_.sources.size() + t, targets[t], seed, labels, seconds);
     }
   }
 
-  void run_single(const method& m, const std::vector<target_rows>& targets, long seed, long labels) {
+  void add_histories(const method& m, const std::vector<target_rows>& targets,
+                     const std::vector<vb::history>& histories, long seed, long labels) {
+    for (std::size_t t = 0; t < targets.size(); ++t) {
+      journal_.add(fmt::format("seed {}, {} labels, {}, {}", seed, labels, m.name, targets[t].name),
+                   histories[t]);
+    }
+  }
+
+  void run_single(const method& m, const std::vector<target_rows>& targets, long seed,
+                  long labels) {
+    const auto piece = journal_.begin_method(m, labels, seed);
     const auto start = clock::now();
     std::vector<std::optional<plain_model>> models(targets.size());
+    std::vector<vb::history> histories(targets.size());
+    std::size_t done = 0;
     std::exception_ptr failure;
     auto options = target_training(seed, labels);
     options.handle_interrupts = false;
@@ -302,9 +379,12 @@ class experiment {
       try {
         const auto k = static_cast<std::size_t>(i);
         auto model = new_model<plain_model>({targets[k].name});
-        vb::fit(backend_, model, target_data(targets[k]), options,
-                vb::optimizer::adamw{.learning_rate = m.learning_rate}, vb::weighting::equal{});
+        histories[k] =
+            vb::fit(backend_, model, target_data(targets[k]), options,
+                    vb::optimizer::adamw{.learning_rate = m.learning_rate}, vb::weighting::equal{});
         models[k] = std::move(model);
+#pragma omp critical
+        journal_.advance(++done);
       } catch (...) {
 #pragma omp critical
         failure = std::current_exception();
@@ -313,6 +393,10 @@ class experiment {
     if (failure) {
       std::rethrow_exception(failure);
     }
+    if (stopped()) {
+      return;
+    }
+    add_histories(m, targets, histories, seed, labels);
     const double seconds = since(start) / static_cast<double>(targets.size());
     for (std::size_t t = 0; t < targets.size(); ++t) {
       record(m, *models[t], 0, targets[t], seed, labels, seconds);
@@ -320,13 +404,14 @@ class experiment {
   }
 
   template <class Model>
-  void record(const method& m, const Model& model, std::size_t task, const target_rows& t, long seed,
-              long labels, double seconds) {
-    const auto predicted = model.predict(backend_, inputs_.select(t.test), static_cast<vb::index_t>(task));
+  void record(const method& m, const Model& model, std::size_t task, const target_rows& t,
+              long seed, long labels, double seconds) {
+    const auto predicted =
+        model.predict(backend_, inputs_.select(t.test), static_cast<vb::index_t>(task));
     const auto truth = column(t.name, t.test);
     const std::span<const double> p(predicted.data(), truth.size());
-    results_.push_back({t.name, m.name, Inputs::name, labels, seed, vb::metrics::rmse(p, truth),
-                        vb::metrics::mae(p, truth), vb::metrics::r2(p, truth), seconds});
+    journal_.add({t.name, m.name, Inputs::name, labels, seed, vb::metrics::rmse(p, truth),
+                  vb::metrics::mae(p, truth), vb::metrics::r2(p, truth), seconds});
   }
 
   static double since(clock::time_point start) {
@@ -335,17 +420,20 @@ class experiment {
 
   const settings& s_;
   const molecule_table& table_;
+  std::map<long, std::vector<char>> tests_;  // by seed
+  journal journal_;
   vb::backend::cpu backend_;
   input_set inputs_;
-  std::vector<result> results_;
 };
 
 template <class Inputs>
-void run_experiment(const settings& s, const molecule_table& table) {
+bool run_experiment(const settings& s, const molecule_table& table) {
   const vb::interrupt_guard guard;
   experiment<Inputs> e(s, table);
   e.run();
   print_table(e.results(), s);
+  write_chart(s.out / "chart.svg", e.results(), s);
+  return !vb::interrupted();
 }
 
 }  // namespace molecules

@@ -3,6 +3,7 @@
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "results.hpp"
 #include "svg.hpp"
@@ -83,20 +84,31 @@ void draw_panel(svg& picture, double x0, double y0, const std::string& title,
       fmt::format_to(std::back_inserter(path), "M{:.1f} {:.1f}L{:.1f} {:.1f}", x(mean(i, 0)),
                      y(mean(i, 1)), x(task(i, 0)), y(task(i, 1)));
     }
-    picture.add(R"(<path d="{}" fill="none" stroke="#9A9A9A" stroke-width="0.5" stroke-opacity="0.35"/>)", path);
+    picture.add(
+        R"(<path d="{}" fill="none" stroke="#9A9A9A" stroke-width="0.5" stroke-opacity="0.35"/>)",
+        path);
   }
-  // Molecule by molecule, so that no task lies on top of all others.
-  for (vb::index_t i = 0; i < mean.rows(); ++i) {
+  // A few molecules at a time, so that no task lies on top of all others. A point is a line of no
+  // length with round ends.
+  constexpr vb::index_t chunk = 12;
+  for (vb::index_t first = 0; first < mean.rows(); first += chunk) {
     for (std::size_t t = 0; t < points.size(); ++t) {
-      const auto k = (t + static_cast<std::size_t>(i)) % points.size();
-      picture.circle(x(points[k](i, 0)), y(points[k](i, 1)), 2.4,
-                     fmt::format(R"(fill="{}" fill-opacity="0.75")", palette[k % palette.size()]));
+      const auto k = (t + static_cast<std::size_t>(first / chunk)) % points.size();
+      std::string path;
+      for (vb::index_t i = first; i < std::min(first + chunk, mean.rows()); ++i) {
+        fmt::format_to(std::back_inserter(path), "M{:.1f} {:.1f}h0", x(points[k](i, 0)),
+                       y(points[k](i, 1)));
+      }
+      picture.add(R"(<path d="{}" fill="none" stroke="{}" stroke-width="4.6" )"
+                  R"(stroke-linecap="round" stroke-opacity="0.8"/>)",
+                  path, palette[k % palette.size()]);
     }
   }
   picture.text(x0 + side / 2, y0 + side + 20, "first principal axis",
                R"(text-anchor="middle" font-size="12" fill="#555555")");
   picture.add(
-      R"(<text transform="translate({:.1f} {:.1f}) rotate(-90)" text-anchor="middle" font-size="12" fill="#555555">second principal axis</text>)",
+      R"svg(<text transform="translate({:.1f} {:.1f}) rotate(-90)" text-anchor="middle" )svg"
+      R"svg(font-size="12" fill="#555555">second principal axis</text>)svg",
       x0 - 10, y0 + side / 2);
 }
 

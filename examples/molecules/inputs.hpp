@@ -14,6 +14,7 @@ namespace vb = vierbein;
 /// Message passing on the molecular graph; physico-chemical descriptors join behind the readout.
 struct dmpnn_inputs {
   static constexpr const char* name = "dmpnn";
+  static constexpr vb::index_t latent_width = 64;
   static vb::encoder::dmpnn encoder() {
     return {.hidden = 128, .depth = 3, .readout = vb::encoder::readout::mean, .widths = {128}};
   }
@@ -27,6 +28,7 @@ struct dmpnn_inputs {
 /// A fully connected network on Morgan fingerprint counts and physico-chemical descriptors.
 struct dense_inputs {
   static constexpr const char* name = "dense";
+  static constexpr vb::index_t latent_width = 128;
   static vb::encoder::mlp encoder() { return {.widths = {256, 128}}; }
   static vb::data::feature_set make(const vb::chem::molecule_set& set) {
     const auto bits = vb::chem::morgan(

@@ -18,10 +18,8 @@ namespace molecules {
 
 namespace {
 
-const std::vector<std::string> history_columns{"run",           "epoch",
-                                               "seconds",       "train_loss",
-                                               "validation_loss", "alignment_loss",
-                                               "learning_rate"};
+const std::vector<std::string> history_columns{
+    "run", "epoch", "seconds", "train_loss", "validation_loss", "alignment_loss", "learning_rate"};
 
 std::string content(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
@@ -53,6 +51,13 @@ std::vector<std::string> lines_of(const std::string& text) {
     lines.push_back(line);
   }
   return lines;
+}
+
+// What a progress bar left on the present line goes away.
+void clear_line() {
+  if (::isatty(STDERR_FILENO) == 1) {
+    fmt::print(stderr, "\r\x1b[K");
+  }
 }
 
 }  // namespace
@@ -174,6 +179,7 @@ journal::piece journal::begin(const work& w, const std::string& what) {
 
 void journal::end_piece() {
   clock_.finish(now());
+  clear_line();
 }
 
 journal::piece journal::begin_pretraining(pretraining_kind kind, long seed) {
@@ -198,19 +204,21 @@ void journal::watch_step(double fraction) {
   clock_.advance(fraction);
   if (!told_ && fraction >= 0.1) {
     told_ = true;
+    clear_line();
     fmt::print(stderr, "about {} left in all\n", vb::callback::duration(clock_.left(now())));
   }
 }
 
-void journal::add(result r) {
+void journal::add(result exact) {
+  const result r = rounded(std::move(exact));
   const auto same = std::find_if(results_.begin(), results_.end(), [&](const result& old) {
     return old.target == r.target && old.method == r.method && old.encoder == r.encoder &&
            old.labels == r.labels && old.seed == r.seed;
   });
   if (same != results_.end()) {
-    *same = std::move(r);
+    *same = r;
   } else {
-    results_.push_back(std::move(r));
+    results_.push_back(r);
   }
 }
 
@@ -218,11 +226,10 @@ void journal::add(const std::string& run, const vb::history& h) {
   const auto name = s_.encoder + ", " + run;
   std::erase_if(history_, [&](const auto& row) { return row[0] == name; });
   for (const vb::epoch_record& e : h.epochs) {
-    history_.push_back({name, fmt::format("{}", e.epoch), fmt::format("{:.4f}", e.seconds),
-                        vb::io::format_number(e.train_loss),
-                        vb::io::format_number(e.validation_loss),
-                        vb::io::format_number(e.alignment_loss),
-                        vb::io::format_number(e.learning_rate)});
+    history_.push_back(
+        {name, fmt::format("{}", e.epoch), fmt::format("{:.4f}", e.seconds),
+         vb::io::format_number(e.train_loss), vb::io::format_number(e.validation_loss),
+         vb::io::format_number(e.alignment_loss), vb::io::format_number(e.learning_rate)});
   }
 }
 
@@ -231,8 +238,7 @@ void journal::save() {
   vb::io::write_csv(s_.out / "history.csv", history_columns, history_);
   if (!settings_written_) {
     // After the results: should we be stopped in between, nothing is resumed by mistake.
-    vb::io::write_atomically(s_.out / "settings.txt",
-                             [&](std::ostream& out) { out << shared_; });
+    vb::io::write_atomically(s_.out / "settings.txt", [&](std::ostream& out) { out << shared_; });
     settings_written_ = true;
   }
 }

@@ -51,8 +51,8 @@ class journal {
     void on_step(const vb::progress_info& info) const { to->watch_step(info.fraction()); }
   };
 
-  /// Adds a result, or takes the place of an older one of the same cell.
-  void add(result r);
+  /// Adds a result, rounded as in its file; it takes the place of an older one of the same cell.
+  void add(result exact);
   /// Adds the epochs of a training, or takes the place of those of the same name.
   void add(const std::string& run, const vb::history& h);
   /// Writes both files.
@@ -81,8 +81,8 @@ class journal {
   [[nodiscard]] double now() const;
 
   const settings& s_;
-  std::string shared_;        // the text of settings.txt
-  double source_rows_ = 0;    // molecules with a label of a source
+  std::string shared_;      // the text of settings.txt
+  double source_rows_ = 0;  // molecules with a label of a source
   std::vector<result> results_;
   std::vector<std::vector<std::string>> history_;  // rows of history.csv
   bool settings_written_ = false;

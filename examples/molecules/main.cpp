@@ -1,4 +1,5 @@
-// Compares ways of predicting scarce molecular properties, and predicts with the model that is left.
+// Compares ways of predicting scarce molecular properties, and predicts with the model that is
+// left.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -42,8 +43,9 @@ void add_options(CLI::App& app, settings& s, std::optional<int>& threads) {
                  "dmpnn (message passing on the graph) or dense (fingerprint and descriptors)")
       ->type_name("NAME")
       ->capture_default_str();
-  app.add_option("--split", s.split,
-                 "who is tested: random, scaffold, or column:NAME for the rows that hold 'test' there")
+  app.add_option(
+         "--split", s.split,
+         "who is tested: random, scaffold, or column:NAME for the rows that hold 'test' there")
       ->type_name("KIND")
       ->capture_default_str();
   app.add_option("--hide", s.hide,
@@ -94,8 +96,7 @@ class output_folder {
       throw vb::error(path_.string(), "the folder cannot be made: " + problem.message());
     }
     vb::require(::access(path_.c_str(), W_OK | X_OK) == 0, path_.string().c_str(),
-                "the folder cannot be written to: {}",
-                std::generic_category().message(errno));
+                "the folder cannot be written to: {}", std::generic_category().message(errno));
   }
   output_folder(const output_folder&) = delete;
   output_folder& operator=(const output_folder&) = delete;
@@ -139,7 +140,8 @@ int refuse(std::string problem) {
 int run(int argc, char** argv) {
   CLI::App app{
       "Compares ways of predicting scarce molecular properties from abundant ones: prints a table "
-      "and leaves results.csv, history.csv, chart.svg, frame.svg and model.safetensors in a folder."};
+      "and leaves results.csv, history.csv, chart.svg, frame.svg and model.safetensors in a "
+      "folder."};
   app.name("molecules");
   settings s;
   predict_settings p;
@@ -170,7 +172,8 @@ int run(int argc, char** argv) {
     complete = compare(s);
   }
   if (std::fflush(stdout) != 0) {
-    throw vb::error("standard output", "cannot be written: " + std::generic_category().message(errno));
+    throw vb::error("standard output",
+                    "cannot be written: " + std::generic_category().message(errno));
   }
   return complete ? 0 : 130;
 }

@@ -10,7 +10,8 @@ namespace molecules {
 
 namespace vb = vierbein;
 
-/// What a target's model was trained on before: nothing, the sources by hard sharing, the sources by GATE.
+/// What a target's model was trained on before: nothing, the sources by hard sharing, the sources
+/// by GATE.
 enum class pretraining_kind { none, plain, gate };
 
 struct method {
@@ -22,15 +23,16 @@ struct method {
   double learning_rate = 1e-3;
 };
 
-/// The method of that name; throws when there is none. The five of the comparison, and variants of task addition
-/// that leave one choice out.
+/// The method of that name; throws when there is none. The five of the comparison, and variants of
+/// task addition that leave one choice out.
 const method& find_method(const std::string& name);
 
 /// The names of all methods.
 std::string method_names();
 
-inline vb::module_options module_sizes() {
-  return {.encoder = {64}, .transfer = {64, 64}, .inverse = {64}, .head = {64}};
+/// Task modules whose latent space and frame are `width` wide.
+inline vb::module_options module_sizes(vb::index_t width) {
+  return {.encoder = {width}, .transfer = {width, width}, .inverse = {width}, .head = {width}};
 }
 
 /// GATE's coefficients, the same in all experiments.

@@ -62,8 +62,9 @@ predictions predict_with(const std::string& alignment, const predict_settings& s
 
 template <class Inputs, class Model>
 void save_model(const Model& model, const std::filesystem::path& file) {
-  vb::save(model, file,
-           {{inputs_key, Inputs::name}, {"encoder", Inputs::encoder().kind}, {"program", "molecules"}});
+  vb::save(
+      model, file,
+      {{inputs_key, Inputs::name}, {"encoder", Inputs::encoder().kind}, {"program", "molecules"}});
 }
 
 template void save_model<dmpnn_inputs>(const plain_model_of<dmpnn_inputs>&,

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <optional>
+#include <cstdlib>
+#include <limits>
 #include <set>
+#include <string_view>
 
 #include "vierbein/io/csv.hpp"
 #include "vierbein/io/csv_writer.hpp"
@@ -23,11 +26,22 @@ class text_table {
   void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
   void add_blank() { rows_.emplace_back(); }
 
-  void print() const {
+  void print() {
+    std::vector<std::size_t> deviations;  // width of what stands behind a ±
     std::vector<std::size_t> widths;
-    for (const auto& row : rows_) {
-      widths.resize(std::max(widths.size(), row.size()));
+    for (auto& row : rows_) {
+      deviations.resize(std::max(deviations.size(), row.size()));
       for (std::size_t c = 0; c < row.size(); ++c) {
+        deviations[c] = std::max(deviations[c], row[c].size() - begin_of_deviation(row[c]));
+      }
+    }
+    widths.resize(deviations.size());
+    for (auto& row : rows_) {
+      for (std::size_t c = 0; c < row.size(); ++c) {
+        const std::size_t at = begin_of_deviation(row[c]);
+        if (at < row[c].size()) {
+          row[c].insert(at, deviations[c] - (row[c].size() - at), ' ');
+        }
         widths[c] = std::max(widths[c], length(row[c]));
       }
     }
@@ -47,6 +61,12 @@ class text_table {
   static std::size_t length(const std::string& text) {
     return static_cast<std::size_t>(
         std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  }
+
+  static std::size_t begin_of_deviation(const std::string& cell) {
+    constexpr std::string_view sign = "± ";
+    const std::size_t at = cell.find(sign);
+    return at == std::string::npos ? cell.size() : at + sign.size();
   }
 
   std::size_t left_;
@@ -99,6 +119,12 @@ std::map<long, double> log_ratios(const std::vector<result>& results, const std:
   return total;
 }
 
+// RMSE, MAE, R² and seconds as they stand in a file.
+std::array<std::string, 4> number_texts(const result& r) {
+  return {fmt::format("{:.6g}", r.rmse), fmt::format("{:.6g}", r.mae), fmt::format("{:.5f}", r.r2),
+          fmt::format("{:.2f}", r.seconds)};
+}
+
 std::string show_ratio(const std::map<long, double>& logs) {
   if (logs.empty()) {
     return "";
@@ -116,12 +142,20 @@ void write_results(const std::filesystem::path& file, const std::vector<result>&
                                        "rmse",   "mae",    "r2",      "seconds"};
   std::vector<std::vector<std::string>> rows;
   for (const result& r : results) {
+    const auto [rmse, mae, r2, seconds] = number_texts(r);
     rows.push_back({r.target, r.method, r.encoder, fmt::format("{}", r.labels),
-                    fmt::format("{}", r.seed), fmt::format("{:.6g}", r.rmse),
-                    fmt::format("{:.6g}", r.mae), fmt::format("{:.5f}", r.r2),
-                    fmt::format("{:.2f}", r.seconds)});
+                    fmt::format("{}", r.seed), rmse, mae, r2, seconds});
   }
   vb::io::write_csv(file, names, rows);
+}
+
+result rounded(result r) {
+  const auto [rmse, mae, r2, seconds] = number_texts(r);
+  r.rmse = std::strtod(rmse.c_str(), nullptr);
+  r.mae = std::strtod(mae.c_str(), nullptr);
+  r.r2 = std::strtod(r2.c_str(), nullptr);
+  r.seconds = std::strtod(seconds.c_str(), nullptr);
+  return r;
 }
 
 std::vector<result> read_results(const std::filesystem::path& file) {
@@ -193,8 +227,9 @@ void print_table(const std::vector<result>& all, const settings& s) {
     return std::any_of(results.begin(), results.end(),
                        [&](const result& r) { return r.method == method; });
   };
-  const bool single = has("single");
-  const bool finetune = has("finetune");
+  const bool several = s.methods.size() > 1;
+  const bool single = several && has("single");
+  const bool finetune = several && has("finetune");
   std::set<long> seeds;
   for (const result& r : results) {
     seeds.insert(r.seed);
@@ -210,8 +245,7 @@ void print_table(const std::vector<result>& all, const settings& s) {
       continue;
     }
     fmt::print("\n{} labels, encoder {}, {} split, test molecules hidden {}, {}\n\n", labels,
-               s.encoder, s.split,
-               s.hide == "all" ? "from all tasks" : "from the targets only",
+               s.encoder, s.split, s.hide == "all" ? "from all tasks" : "from the targets only",
                seeds.size() == 1
                    ? "1 seed"
                    : fmt::format("{} seeds: mean ± standard deviation", seeds.size()));
@@ -233,16 +267,18 @@ void print_table(const std::vector<result>& all, const settings& s) {
       const auto targets = target.empty() ? s.targets : std::vector<std::string>{target};
       return row(
           std::move(cells),
-          method == "single" ? "" : show(minus(r2_of(method, target), r2_of("single", target)), 3, true),
+          method == "single" ? ""
+                             : show(minus(r2_of(method, target), r2_of("single", target)), 3, true),
           method == "finetune" ? "" : show_ratio(log_ratios(results, method, labels, targets)),
-          fmt::format(
-              "{:.1f}",
-              summarise(by_seed(results, method, labels, target, &result::seconds)).mean));
+          fmt::format("{:.1f}",
+                      summarise(by_seed(results, method, labels, target, &result::seconds)).mean));
     };
 
     text_table means(1);
-    means.add(row({fmt::format("mean over {} targets", s.targets.size()), "R²"}, "R² - single",
-                  "RMSE / finetune", "seconds"));
+    means.add(row(
+        {fmt::format("mean over {} target{}", s.targets.size(), s.targets.size() == 1 ? "" : "s"),
+         "R²"},
+        "R² - single", "RMSE / finetune", "seconds"));
     for (const auto& method : s.methods) {
       if (const auto r2 = r2_of(method, ""); !r2.empty()) {
         means.add(compared({method, show(r2, 3)}, method, ""));
@@ -265,6 +301,9 @@ void print_table(const std::vector<result>& all, const settings& s) {
           }
         }
         decimals[name] = decimals_for(smallest);
+      }
+      if (&target != &s.targets.front()) {
+        details.add_blank();
       }
       std::string shown = target;
       for (const auto& method : s.methods) {

@@ -34,6 +34,9 @@ struct frame_picture {
 };
 
 void write_results(const std::filesystem::path& file, const std::vector<result>& results);
+/// The result with its numbers rounded as write_results writes them, so that what is shown does not
+/// depend on whether it was read from a file.
+result rounded(result r);
 /// What write_results wrote.
 std::vector<result> read_results(const std::filesystem::path& file);
 

@@ -20,8 +20,8 @@ struct settings {
   std::string hide = "all";
   long seeds = 3;
   long first_seed = 1;
-  long epochs = 20;           // of training on the sources
-  long addition_epochs = 60;  // of training one target
+  long epochs = 20;            // of training on the sources
+  long addition_epochs = 150;  // of training one target
   int threads = 0;
   std::filesystem::path out = "molecules-out";
   bool resume = false;  // keep what is in `out` and go on

@@ -12,8 +12,8 @@
 namespace molecules {
 
 /// Colours that the colour-blind can tell apart (Okabe and Ito 2008), the lightest left out.
-inline constexpr std::array<std::string_view, 7> palette{
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#5B5B5B"};
+inline constexpr std::array<std::string_view, 7> palette{"#0072B2", "#E69F00", "#009E73", "#CC79A7",
+                                                         "#56B4E9", "#D55E00", "#5B5B5B"};
 
 /// A text as it stands in XML. Control characters, which XML does not know, become blanks.
 inline std::string xml_text(std::string_view text) {

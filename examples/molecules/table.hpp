@@ -27,9 +27,9 @@ molecule_table read_molecules(const std::filesystem::path& data, const std::stri
                               const std::vector<std::string>& properties,
                               const std::string& split_column, const std::filesystem::path& out);
 
-/// The test molecules of one seed: true for each of them. `random` takes a fifth; `scaffold` takes whole ring
-/// scaffolds that make up a fifth of the cyclic molecules, and all acyclic ones of 13 or more heavy atoms;
-/// `column:NAME` takes the rows that hold `test`.
+/// The test molecules of one seed: true for each of them. `random` takes a fifth; `scaffold` takes
+/// whole ring scaffolds that make up a fifth of the cyclic molecules, and all acyclic ones of 13 or
+/// more heavy atoms; `column:NAME` takes the rows that hold `test`.
 std::vector<char> test_molecules(const molecule_table& table, const std::string& split,
                                  std::uint64_t seed);
 

@@ -14,14 +14,14 @@ namespace molecules {
 class work_clock {
  public:
   /// Plans a piece of work. `cost`: seconds of a unit, right but for a factor common to all kinds.
-  void plan(const std::string& kind, double units, double cost) {
-    kinds_[kind].planned += units;
-    kinds_[kind].cost = cost;
+  void plan(const std::string& name, double units, double cost) {
+    kinds_[name].planned += units;
+    kinds_[name].cost = cost;
   }
 
   /// Begins a piece that was planned.
-  void start(const std::string& kind, double units, double now) {
-    current_ = kind;
+  void start(const std::string& name, double units, double now) {
+    current_ = name;
     units_ = units;
     began_ = now;
     fraction_ = 0;

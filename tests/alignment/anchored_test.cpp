@@ -214,4 +214,11 @@ TEST_CASE_FIXTURE(addition, "the gradient of the anchored losses together") {
 TEST_CASE_FIXTURE(addition, "a pair set names no partner where all partners are the sources") {
   const consistency named{.pairs = {.target = "class"}};
   CHECK(run(named).value == run(consistency{}).value);
+  for (const auto scaling : {pair_scaling::average, pair_scaling::sum}) {
+    for (const index_t drawn : {0, 1, 2}) {
+      const mapping all{.sources = drawn, .scaling = scaling};
+      const mapping one{.sources = drawn, .pairs = {.target = "class"}, .scaling = scaling};
+      CHECK(run(one).value == run(all).value);
+    }
+  }
 }

@@ -240,6 +240,17 @@ void run_losses(const B& b, workspace_of<B>& w, shape s, bool accumulate) {
                       accumulate);
     }
   }
+  const auto label = w.input(s.rows, s.cols, -2, 2);
+  const auto chosen = w.input(s.rows, s.cols, 0, 1);
+  for (index_t r = 0; r < s.rows; ++r) {
+    for (index_t c = 0; c < s.cols; ++c) {
+      if (chosen(r, c) < T(0.4)) {
+        label(r, c) = std::numeric_limits<T>::quiet_NaN();
+      }
+    }
+  }
+  b.label_mask(label, w.output("label mask", s.rows, s.cols));
+  b.fill_missing(label, T(0.75), w.output("fill missing", s.rows, s.cols, 1, 2));
 }
 
 /// Squared distances of 1, 2 and 5 stacked matrices.

@@ -573,6 +573,29 @@ TEST_CASE_FIXTURE(oracle, "without labels the loss and its gradient are 0") {
   }
 }
 
+TEST_CASE_FIXTURE(oracle, "which labels are present, and a number for those that are not") {
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t c = 0; c < cols; ++c) {
+      if ((r * cols + c) % 3 == 1) {
+        x(r, c) = c % 2 == 0 ? nan : -nan;
+      }
+    }
+  }
+  x(0, 0) = std::numeric_limits<double>::infinity();  // no number to train on, but a label
+  b.label_mask(x, out);
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t c = 0; c < cols; ++c) {
+      CHECK(out(r, c) == ((r * cols + c) % 3 == 1 ? 0 : 1));
+    }
+  }
+  b.fill_missing(x, -0.75, out);
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t c = 0; c < cols; ++c) {
+      CHECK(out(r, c) == ((r * cols + c) % 3 == 1 ? -0.75 : x(r, c)));
+    }
+  }
+}
+
 TEST_CASE_FIXTURE(oracle, "group spread is the sum over all pairs") {
   for (const index_t groups : {1, 2, 3, 7}) {
     CAPTURE(groups);

@@ -429,6 +429,29 @@ TEST_CASE_TEMPLATE("gradient of losses with missing labels", B, DOUBLE_BACKENDS)
   });
 }
 
+TEST_CASE_TEMPLATE("gradient of a loss from a mask of the labels, which has none itself", B,
+                   DOUBLE_BACKENDS) {
+  auto label = random_matrix(5, 3, 7);
+  label(0, 0) = label(2, 1) = label(4, 2) = missing;
+  check_operation<B>({{5, 3}}, [&](auto& tape, const vars<B>& x) {
+    const auto y = constant(tape, label);
+    const auto mask = vg::label_mask(y);
+    const auto filled = vg::fill_missing(y, 0.5);
+    CHECK_FALSE(tape.wants_gradient(mask));
+    CHECK_FALSE(tape.wants_gradient(filled));
+    CHECK(mask.value()(2, 1) == 0);
+    CHECK(mask.value()(2, 0) == 1);
+    CHECK(filled.value()(2, 1) == 0.5);
+    CHECK(filled.value()(2, 0) == label(2, 0));
+    return mask * (vg::exp(x[0]) - filled * x[0]);
+  });
+  // Of values with a gradient, too, they are constants.
+  check_operation<B>({{5, 3}}, [&](auto&, const vars<B>& x) {
+    CHECK_FALSE(x[0].owner->wants_gradient(vg::fill_missing(x[0], 1)));
+    return vg::label_mask(x[0]) * x[0];
+  });
+}
+
 TEST_CASE_TEMPLATE("gradient of group_spread", B, DOUBLE_BACKENDS) {
   for (const index_t groups : {1, 2, 3}) {
     check_operation<B>({{6, 2}}, [groups](auto&, const vars<B>& x) {

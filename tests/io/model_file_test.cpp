@@ -172,6 +172,7 @@ Model through_file(const Model& model, const std::map<std::string, std::string>&
   CHECK(loaded.shape() == model.shape());
   for (index_t t = 0; t < model.task_list().size(); ++t) {
     CHECK(loaded.module(t).trunk == model.module(t).trunk);
+    CHECK(loaded.module(t).origin == model.module(t).origin);
   }
   vb::save(loaded, folder / "again.st", extra);
   CHECK(test::get(folder / "again.st") == test::get(folder / "m.st"));
@@ -251,7 +252,7 @@ TEST_CASE("the metadata of a model file") {
                              .scaling = alignment::pair_scaling::sum},
       small);
   model.build({3}, 1);
-  model.append("µ", vb::head::binary{}, true, 2);
+  model.append("µ", vb::head::binary{}, vb::task_origin::added_with_trunk, 2);
   vb::save(model, folder / "m.st", {{"unit of log P", "1"}, {"format", "vb"}});
   const io::tensor_file content = io::read_safetensors(folder / "m.st");
   CHECK(content.metadata.size() == 4);
@@ -266,9 +267,9 @@ TEST_CASE("the metadata of a model file") {
         R"("modules":{"encoder":[4],"transfer":[3],"inverse":[],"head":[5],"activation":"silu",)"
         R"("latent_activation":"tanh","dropout":0.125},)"
         R"("tasks":[{"name":"log P","head":{"kind":"regression","deviation":"huber",)"
-        R"("huber_delta":1.0},"own_trunk":false},)"
-        R"({"name":"colour","head":{"kind":"multiclass","classes":3},"own_trunk":false},)"
-        R"({"name":"µ","head":{"kind":"binary"},"own_trunk":true}]})");
+        R"("huber_delta":1.0},"origin":"source"},)"
+        R"({"name":"colour","head":{"kind":"multiclass","classes":3},"origin":"source"},)"
+        R"({"name":"µ","head":{"kind":"binary"},"origin":"added with trunk"}]})");
   CHECK(content.tensors.size() == model.theta().segments().size());
   const auto* weight = content.find("task/µ/trunk/layer0/weight");
   REQUIRE(weight != nullptr);
@@ -393,6 +394,7 @@ TEST_CASE("a model with added tasks, of double parameters") {
   add("frozen", vb::trunk_policy::frozen);
   REQUIRE(model.module(2).trunk == 1);
   REQUIRE(model.module(3).trunk == 0);
+  REQUIRE(model.module(3).origin == vb::task_origin::added);
 
   auto loaded = through_file(model);
   check_predictions(backend, model, loaded, data.inputs);
@@ -405,7 +407,7 @@ TEST_CASE("a model with added tasks, of double parameters") {
                       vb::addition{}, vb::optimizer::adam{});
   }
   CHECK(same_bits(loaded.theta().values().data, model.theta().values().data, model.theta().size()));
-  loaded.append("wide", vb::head::multiclass{.classes = 1 << 19}, false, 1);
+  loaded.append("wide", vb::head::multiclass{.classes = 1 << 19}, vb::task_origin::added, 1);
 }
 
 TEST_CASE("an encoder and a head of the user's own") {
@@ -565,8 +567,10 @@ TEST_CASE("load is strict about options") {
   CHECK(refusal_with(R"("activation":"relu")", R"("activation":1)") ==
         "m.st: option \"encoder.activation\" is 1, expected one of identity, relu, gelu, silu, "
         "tanh");
-  CHECK(refusal_with(R"("own_trunk":false)", R"("own_trunk":0)") ==
-        "m.st: option \"tasks[0].own_trunk\" is 0, expected true or false");
+  CHECK(
+      refusal_with(R"("origin":"source")", R"("origin":"adopted")") ==
+      "m.st: option \"tasks[0].origin\" is \"adopted\", expected one of source, added, added with "
+      "trunk");
   CHECK(refusal_with(R"("name":"a")", R"("name":["a"])") ==
         "m.st: option \"tasks[0].name\" is [\"a\"], expected a text");
   CHECK(refusal_with(R"("kind":"regression",)", "") ==
@@ -588,7 +592,7 @@ TEST_CASE("load refuses options that no model can have, and asks for no memory f
   CHECK(refusal_with(R"("name":"a")", R"("name":"a/b")") ==
         "m.st: tasks: the name 'a/b' contains a '/'");
   CHECK(refusal_with(R"("tasks":[{"name":"a","head":{"kind":"regression","deviation":"squared",)"
-                     R"("huber_delta":1.0},"own_trunk":false}])",
+                     R"("huber_delta":1.0},"origin":"source"}])",
                      R"("tasks":[])") == "m.st: model: there is no task");
 }
 
@@ -620,7 +624,7 @@ TEST_CASE("load wants exactly the tensors of the model") {
         "m.st: tensor \"task/a/scaling\" is F64 of shape [1, 2], expected F32 of shape "
         "[1, 2]");
   CHECK(!refusal_with(R"("head":[5])", R"("head":[6])").empty());
-  CHECK(refusal_with(R"("own_trunk":false)", R"("own_trunk":true)") ==
+  CHECK(refusal_with(R"("origin":"source")", R"("origin":"added with trunk")") ==
         "m.st: tensor \"task/a/trunk/scaling/mean\" is missing");
 }
 
@@ -643,7 +647,7 @@ TEST_CASE("a truncated or damaged model file is refused or read, never a crash")
     CHECK(!refusal(path).empty());
   }
   const auto first = good.find("vierbein.architecture");
-  const auto last = good.find("own_trunk");
+  const auto last = good.find("origin");
   REQUIRE(last < header);
   const std::string likely = "0123456789,.-[]{}\":aet";
   int refused = 0;

@@ -236,7 +236,13 @@ TEST_CASE("inputs of another shape, and a model without training, are refused") 
   const auto model = gate_model();
   const vb::data::feature_set wide{normal_matrix(3, 5, 6)};
   CHECK_THROWS_WITH_AS(model.predict(reference{}, wide),
-                       "model: the inputs have another width than those the model was trained on",
+                       "inputs: the model was trained on 4 features, the inputs have 5 features",
+                       vb::error);
+  auto passing = vb::multitask<double>(vb::encoder::dmpnn{}, vb::tasks{vb::regression("a")});
+  passing.build({.node_width = 3, .edge_width = 2, .feature_width = 1}, 1);
+  CHECK_THROWS_WITH_AS(passing.predict(reference{}, problems::random_graphs(2, 1, 3, 4)),
+                       "inputs: the model was trained on 3 node, 2 edge and 1 graph features, the "
+                       "inputs have 3 node, 4 edge and 0 graph features",
                        vb::error);
   CHECK_THROWS_AS(model.coordinates(reference{}, wide, vb::points_of::flat), vb::error);
   const auto fresh = vb::multitask<double>(trunk, vb::tasks{vb::regression("a")});
@@ -247,17 +253,21 @@ TEST_CASE("inputs of another shape, and a model without training, are refused") 
 
 TEST_CASE("an appended task leaves all others as they are") {
   const vb::data::feature_set inputs{normal_matrix(9, 4, 8)};
-  for (const bool own_trunk : {false, true}) {
-    CAPTURE(own_trunk);
+  using enum vb::task_origin;
+  for (const vb::task_origin origin : {source, added, added_with_trunk}) {
+    const bool own_trunk = origin == added_with_trunk;
+    CAPTURE(static_cast<int>(origin));
     const auto before = gate_model();
     auto model = before;
-    CHECK(model.append("d", vb::head::regression{}, own_trunk, 1) == 3);
+    CHECK(model.append("d", vb::head::regression{}, origin, 1) == 3);
     CHECK(model.task_list().size() == 4);
     for (const vb::segment& s : before.theta().segments()) {
       CHECK(values_of(model, s.name) == values_of(before, s.name));
     }
     CHECK((model.theta().find("task/d/trunk/layer0/weight") >= 0) == own_trunk);
     CHECK(model.module(3).trunk == (own_trunk ? 1 : 0));
+    CHECK(model.module(3).origin == origin);
+    CHECK(model.module(0).origin == source);
     CHECK(model.label_deviation(3) == 1);
     const auto old = before.predict(reference{}, inputs);
     const auto now = model.predict(reference{}, inputs);
@@ -273,20 +283,20 @@ TEST_CASE("an appended task leaves all others as they are") {
     CHECK(values_of(model, "task/d/encoder") == values_of(whole, "task/d/encoder"));
     CHECK(values_of(model, "task/d/output") == values_of(whole, "task/d/output"));
 
-    CHECK_THROWS_WITH_AS(model.append("a", vb::head::binary{}, own_trunk, 1),
+    CHECK_THROWS_WITH_AS(model.append("a", vb::head::binary{}, origin, 1),
                          "tasks: the task 'a' is given twice", vb::error);
     CHECK(model.task_list().size() == 4);
     CHECK(model.theta().segments().size() ==
           before.theta().segments().size() + (own_trunk ? 21 : 15));
   }
   auto fresh = vb::multitask<double>(trunk, vb::tasks{vb::regression("a")});
-  CHECK_THROWS_WITH_AS(fresh.append("b", vb::head::binary{}, false, 1),
+  CHECK_THROWS_WITH_AS(fresh.append("b", vb::head::binary{}, added, 1),
                        "model: a task can be added only to a trained model", vb::error);
 }
 
 TEST_CASE("a model with a trunk of its own for one task reads the right trunk for each") {
   auto model = gate_model();
-  model.append("d", vb::head::regression{}, true, 1);
+  model.append("d", vb::head::regression{}, vb::task_origin::added_with_trunk, 1);
   // With the same module and the same trunk, d predicts what a does.
   const auto source = model.theta();
   model.theta().copy(source, "task/a/", "task/d/");

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <csignal>
+#include <set>
 #include <string>
 
 #include "../support/problems.hpp"
@@ -130,7 +131,7 @@ TEST_CASE("sources and their predictions stay as they are, bit for bit") {
           }
           // Something was trained, the copy of the trunk included.
           auto untrained = model;
-          untrained.append("d", vb::head::regression{}, false, options.train.seed);
+          untrained.append("d", vb::head::regression{}, vb::task_origin::added, options.train.seed);
           CHECK(part(larger, "task/d/output/weight") != part(untrained, "task/d/output/weight"));
           if (trunk == trunk_policy::tuned_copy) {
             CHECK(part(larger, "task/d/trunk/layer0/weight") != part(model, "trunk/layer0/weight"));
@@ -280,7 +281,7 @@ TEST_CASE("a warm start takes the module of the source that knows the target") {
     const auto fresh = vb::add_task(reference{}, model, vb::regression("d"), data, fresh_options,
                                     vb::optimizer::sgd{.learning_rate = 0});
     auto appended = model;
-    appended.append("d", vb::head::regression{}, false, options.train.seed);
+    appended.append("d", vb::head::regression{}, vb::task_origin::added, options.train.seed);
     CHECK(part(fresh, "task/d/encoder/layer0/weight") ==
           part(appended, "task/d/encoder/layer0/weight"));
     CHECK(part(larger, "task/d/output/weight") == part(appended, "task/d/output/weight"));
@@ -384,21 +385,95 @@ TEST_CASE("added tasks do not know of each other: any order, and side by side") 
     for (std::size_t i = 0; i < 3; ++i) {
       CHECK(all[5 - i] == alone[i]);
     }
-    if (trunk == trunk_policy::tuned_copy) {  // one after the other, in either order
-      for (const std::array<std::size_t, 3>& order :
-           {std::array<std::size_t, 3>{0, 1, 2}, std::array<std::size_t, 3>{2, 0, 1}}) {
-        auto growing = model;
-        for (const std::size_t i : order) {
-          growing = vb::add_task(cpu(1), growing, targets[i].what, targets[i].data, pool(), options,
-                                 adam);
-        }
-        for (std::size_t i = 0; i < 3; ++i) {
-          CHECK(growing.predict(cpu(1), pool(), growing.task_list().find(targets[i].what.name)) ==
-                alone[i]);
+    // One after the other: those that are there already change no bit.
+    for (const std::array<std::size_t, 3>& order :
+         {std::array<std::size_t, 3>{0, 1, 2}, std::array<std::size_t, 3>{2, 0, 1},
+          std::array<std::size_t, 3>{1, 2, 0}}) {
+      auto growing = model;
+      for (const std::size_t i : order) {
+        growing =
+            vb::add_task(cpu(1), growing, targets[i].what, targets[i].data, pool(), options, adam);
+        CHECK(growing.module(growing.task_list().size() - 1).origin != vb::task_origin::source);
+      }
+      for (std::size_t i = 0; i < 3; ++i) {
+        const std::string& name = targets[i].what.name;
+        CHECK(growing.predict(cpu(1), pool(), growing.task_list().find(name)) == alone[i]);
+        for (const vb::segment& s : reversed.theta().segments()) {
+          if (s.name.starts_with("task/" + name + "/")) {
+            CHECK(part(growing, s.name) == part(reversed, s.name));
+          }
         }
       }
     }
   }
+}
+
+TEST_CASE("an added task is no source, not even one that knows the next target exactly") {
+  const auto model = trained();
+  const auto data = target_data("d");
+  const vb::addition options{.trunk = trunk_policy::frozen,
+                             .start = module_start::warm,
+                             .train = {.epochs = 3, .batch = 16}};
+  const vb::optimizer::adam adam{.learning_rate = 5e-3};
+  const auto first = vb::add_task(cpu(1), model, vb::regression("d"), data, options, adam);
+  CHECK(vb::detail::source_tasks(first) == std::vector<index_t>{0, 1, 2});
+  // The target is a linear function of the last hidden layer of d.
+  auto planted = data;
+  const auto h = first.coordinates(cpu(1), data.inputs, vb::points_of::head)[3];
+  std::vector<double> y(static_cast<std::size_t>(data.size()), 0.0);
+  for (index_t r = 0; r < data.size(); ++r) {
+    for (index_t c = 0; c < h.cols(); ++c) {
+      y[static_cast<std::size_t>(r)] += (c % 2 == 0 ? 1.0 : -2.0) * h(r, c);
+    }
+  }
+  planted.add("e", y);
+  const auto with = vb::add_task(cpu(1), first, vb::regression("e"), planted, options, adam);
+  const auto without = vb::add_task(cpu(1), model, vb::regression("e"), planted, options, adam);
+  CHECK(with.predict(cpu(1), pool(), 4) == without.predict(cpu(1), pool(), 3));
+}
+
+TEST_CASE("of a label of several columns a warm start takes the mean of those present") {
+  const auto model = trained();
+  auto data = target_data("one");
+  matrix gaps(data.size(), 3);
+  std::set<std::string> chosen;
+  for (const index_t planted : {0, 1, 2}) {
+    const auto points = model.coordinates(reference{}, data.inputs, vb::points_of::head);
+    const auto& h = points[static_cast<std::size_t>(planted)];
+    std::vector<double> y(static_cast<std::size_t>(data.size()), 0.0);
+    for (index_t r = 0; r < data.size(); ++r) {
+      for (index_t c = 0; c < h.cols(); ++c) {
+        y[static_cast<std::size_t>(r)] += (c % 2 == 0 ? 1.0 : -2.0) * h(r, c);
+      }
+    }
+    auto sorted = y;
+    std::ranges::sort(sorted);
+    const double middle = sorted[sorted.size() / 2];
+    for (index_t r = 0; r < data.size(); ++r) {
+      const double label = y[static_cast<std::size_t>(r)] > middle ? 1 : 0;
+      data.at("one").values(r, 0) = label;
+      gaps(r, 0) = r % 2 == 0 ? missing : label;  // one label, or two that are the same
+      gaps(r, 1) = label;
+      gaps(r, 2) = missing;
+    }
+    auto several = data;
+    several.add("several", gaps);
+    const vb::addition options{.trunk = trunk_policy::frozen,
+                               .start = module_start::warm,
+                               .train = {.epochs = 1, .validation_fraction = 0}};
+    const vb::optimizer::sgd still{.learning_rate = 0};
+    const auto one = vb::add_task(reference{}, model, vb::binary("one"), data, options, still);
+    const auto three =
+        vb::add_task(reference{}, model, vb::multilabel("several", 3), several, options, still);
+    const std::string layer = "/encoder/layer0/weight";
+    CHECK(part(three, "task/several" + layer) == part(one, "task/one" + layer));
+    for (const char* source : {"a", "b", "c"}) {
+      if (part(one, "task/one" + layer) == part(model, std::string("task/") + source + layer)) {
+        chosen.insert(source);
+      }
+    }
+  }
+  CHECK(chosen.size() > 1);  // or it would not matter what the labels are
 }
 
 TEST_CASE("an interrupt while tasks are added keeps what there is") {
@@ -418,6 +493,27 @@ TEST_CASE("an interrupt while tasks are added keeps what there is") {
   CHECK(interrupted == std::vector<bool>{false, true});
   CHECK(larger.task_list().size() == 5);
   CHECK(contains(larger, model));
+
+  // Within a guard of the caller's, which knows of the interrupt afterwards.
+  const vb::interrupt_guard guard;
+  for (const bool handle : {true, false}) {
+    interrupted.clear();
+    std::size_t epochs = 0;
+    vb::addition options{.train = {.epochs = 3, .batch = 16}};
+    options.train.handle_interrupts = handle;
+    const auto both = vb::add_tasks(cpu(1), model, targets, nullptr, options, vb::optimizer::adam{},
+                                    [&](std::size_t i, const vb::history& h) {
+                                      interrupted.push_back(h.interrupted);
+                                      epochs += h.epochs.size();
+                                      if (i == 0 && !vb::interrupted()) {
+                                        std::raise(SIGINT);
+                                      }
+                                    });
+    CHECK(vb::interrupted());
+    CHECK(interrupted == std::vector<bool>{!handle, true});
+    CHECK(epochs == (handle ? 4 : 2));  // the second time it is interrupted from the beginning
+    CHECK(both.task_list().size() == 5);
+  }
 }
 
 TEST_CASE("validation of an added task keeps the best epoch, and needs labels to count") {
@@ -450,12 +546,37 @@ TEST_CASE("validation of an added task keeps the best epoch, and needs labels to
   }
   CHECK(loss == doctest::Approx(best).epsilon(1e-9));
 
+  // Rows without a label do not matter: the same with them among all rows.
+  auto more = target_data("d", 30, 9);
+  more.mask_labels("d", std::vector<index_t>{0, 3, 4, 5, 6, 7, 9, 10, 11, 12, 20, 22, 29});
+  std::vector<index_t> labelled;
+  for (index_t r = 0; r < 30; ++r) {
+    if (more.at("d").has(r)) {
+      labelled.push_back(r);
+    }
+  }
+  const vb::training share{.validation_fraction = 0.3};
+  const auto [train, validation] = vb::detail::labelled_training_rows(more.at("d"), share);
+  CHECK(validation.size() == 5);  // of 17
+  const auto alone = vb::detail::training_rows(17, share);
+  for (std::size_t i = 0; i < 5; ++i) {
+    CHECK(validation[i] == labelled[static_cast<std::size_t>(alone.second[i])]);
+  }
+  CHECK(train.size() == 12);
+  for (std::size_t i = 0; i < 12; ++i) {
+    CHECK(train[i] == labelled[static_cast<std::size_t>(alone.first[i])]);
+  }
+  const auto named =
+      vb::detail::labelled_training_rows(more.at("d"), {.validation_rows = {0, 1, 2, 3}});
+  CHECK(named.second == std::vector<index_t>{1, 2});
+  CHECK(named.first.size() == 15);
+
   data.mask_labels("d", held);
   const auto blind = add(data);
   CHECK(std::isnan(told.epochs[0].validation_loss));
   CHECK(told.best_epoch == 6);
   auto first = model;
-  first.append("d", vb::head::regression{}, false, 1);
+  first.append("d", vb::head::regression{}, vb::task_origin::added, 1);
   CHECK(part(blind, "task/d/output/weight") != part(first, "task/d/output/weight"));
 }
 
@@ -546,7 +667,7 @@ TEST_CASE("what cannot be added is refused, and nothing changes") {
                        "add_task: alignment must not be negative, but is -1", vb::error);
   const auto narrow = related_tasks(20, 3, {"d"}, 1);
   const std::string width =
-      "model: the inputs have another width than those the model was trained on";
+      "inputs: the model was trained on 4 features, the inputs have 3 features";
   CHECK_THROWS_WITH_AS(add(vb::regression("d"), narrow, options), width.c_str(), vb::error);
   CHECK_THROWS_WITH_AS(
       vb::add_task(reference{}, model, vb::regression("d"), data, narrow.inputs, options, adam),
@@ -555,9 +676,43 @@ TEST_CASE("what cannot be added is refused, and nothing changes") {
   CHECK_THROWS_WITH_AS(vb::add_task(reference{}, fresh, vb::regression("d"), data, options, adam),
                        "model: it has not been trained", vb::error);
   using target = vb::target_task<vb::head::regression, dataset>;
-  CHECK_THROWS_AS(
-      vb::add_tasks(cpu(2), model,
-                    std::vector<target>{{vb::regression("d"), data}, {vb::regression("b"), data}},
-                    nullptr, options, adam),
-      vb::error);
+  int calls = 0;
+  const auto add_all = [&](const std::vector<target>& targets) {
+    vb::add_tasks(cpu(2), model, targets, nullptr, options, adam,
+                  [&](std::size_t, const vb::history&) { ++calls; });
+  };
+  CHECK_THROWS_WITH_AS(add_all({{vb::regression("d"), data}, {vb::regression("b"), data}}),
+                       "tasks: the task 'b' is given twice", vb::error);
+  CHECK_THROWS_WITH_AS(add_all({{vb::regression("d"), data}, {vb::regression("d"), data}}),
+                       "tasks: the task 'd' is given twice", vb::error);
+  CHECK(calls == 0);
+  // Of several that fail the first by position is told, even if a later one failed before it.
+  for (int i = 0; i < 5; ++i) {
+    CHECK_THROWS_WITH_AS(
+        add_all({{vb::regression("d"), data},
+                 {vb::regression("e"), bad_feature},
+                 {vb::regression("f"), data}}),
+        "features, row 2, column 1 (counted from 0): expected a finite number, found nan",
+        vb::error);
+    CHECK_THROWS_WITH_AS(
+        add_all({{vb::regression("d"), empty}, {vb::regression("e"), bad_feature}}),
+        "labels: task 'd' has no label among the training rows", vb::error);
+  }
+  // What the caller's function throws is a failure of its target: the first one fails late.
+  const vb::addition longer{.train = {.epochs = 40}};
+  for (int i = 0; i < 3; ++i) {
+    CHECK_THROWS_WITH_AS(
+        vb::add_tasks(
+            cpu(2), model,
+            std::vector<target>{{vb::regression("d"), data}, {vb::regression("e"), bad_feature}},
+            nullptr, longer, adam,
+            [](std::size_t, const vb::history&) { throw vb::error("here", "enough"); }),
+        "here: enough", vb::error);
+  }
+
+  // A model whose tasks were all added has nothing to learn from.
+  auto orphans = model;
+  orphans.rebuild(orphans.shape(), std::vector(3, vb::task_origin::added));
+  CHECK_THROWS_WITH_AS(vb::add_task(reference{}, orphans, vb::regression("d"), data, options, adam),
+                       "add_task: all tasks of the model were added, none is a source", vb::error);
 }

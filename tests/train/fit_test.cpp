@@ -323,6 +323,37 @@ TEST_CASE("a loss that is not finite is an error, and the model stays as it was"
       vb::error);
 }
 
+TEST_CASE("a last step that diverges is an error, and the model stays as it was") {
+  const auto data = related_tasks(60, 3, {"a", "b"}, 2);
+  auto model = gate_model();
+  model.build(data.inputs.shape(), 5);
+  const auto before = model.theta().snapshot();
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  index_t epochs = 0;
+  index_t steps = 0;
+  const auto diverge = [&](double validation_fraction) {
+    steps = 0;
+    vb::fit(reference{}, model, data,
+            {.epochs = 3,
+             .batch = 60,
+             .validation_fraction = validation_fraction,
+             .schedule = [](double p) { return p < 0.5 ? 1 : infinity; }},
+            vb::optimizer::sgd{.learning_rate = 1e-3}, vb::weighting::equal{},
+            observer{[&](const vb::progress_info&) { ++steps; },
+                     [&](const vb::history& h) { epochs = std::ssize(h.epochs); }});
+  };
+  CHECK_THROWS_WITH_AS(
+      diverge(0),
+      "training: the parameters are not finite after epoch 3: a smaller learning rate may help",
+      vb::error);
+  CHECK(epochs == 3);
+  CHECK(steps == 3);
+  CHECK(model.theta().snapshot() == before);
+  // With validation the best epoch is kept, which is another.
+  diverge(0.2);
+  CHECK(model.theta().snapshot() != before);
+}
+
 TEST_CASE("bad data is refused in one sentence") {
   const auto good = related_tasks(20, 3, {"a", "b"}, 2);
   const auto fit = [](const dataset& data, vb::training options = {.epochs = 1}) {
@@ -365,12 +396,12 @@ TEST_CASE("bad data is refused in one sentence") {
   model.build({4}, 1);
   CHECK_THROWS_WITH_AS(vb::fit(reference{}, model, good, {.epochs = 1}, vb::optimizer::adam{},
                                vb::weighting::equal{}),
-                       "model: the inputs have another width than those the model was trained on",
+                       "inputs: the model was trained on 4 features, the inputs have 3 features",
                        vb::error);
   CHECK_THROWS_AS(vb::fit(reference{}, model, related_tasks(20, 4, {"a", "b"}, 2), {.epochs = 1},
                           vb::optimizer::adam{}, vb::weighting::constant{{1, 1, 1}}),
                   vb::error);
-  model.append("own", vb::head::regression{}, true, 1);
+  model.append("own", vb::head::regression{}, vb::task_origin::added_with_trunk, 1);
   auto three = related_tasks(20, 4, {"a", "b", "own"}, 2);
   CHECK_THROWS_WITH_AS(
       vb::fit(reference{}, model, three, {.epochs = 1}, vb::optimizer::adam{},

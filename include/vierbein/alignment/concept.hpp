@@ -68,10 +68,25 @@ struct pair_set {
   }
 };
 
-/// How the terms of several pairs are put together: `average` gives every task the mean over its
-/// partners, so that a coefficient means the same for 2 and for 64 tasks (our default); `sum` adds
-/// all ordered pairs, as the paper writes it.
-enum class pair_scaling { average, sum };
+/// How the terms of several pairs among N tasks are put together.
+///
+/// Symmetric losses (consistency, distance, coral, mmd, soft_sharing) take an unordered pair once.
+/// With `sum` it weighs 2, one for either order: N (N - 1) in total for all pairs, 2 (N - 1) for
+/// one target, 2 P for a list of P. With `average` all pairs together weigh N / 2, those of a
+/// target or of a list as well. Every entry of a list is a pair: one that is listed in both orders
+/// counts twice.
+///
+/// `mapping` takes ordered pairs s → t: both orders when all pairs are aligned, only those into the
+/// target when there is one, else those listed. With `sum` each weighs 1; with `average` all
+/// together weigh N.
+///
+/// For a task that is added to S sources all of these stand for the S pairs with a source, whatever
+/// the pair set: with `sum` each weighs 2 (mapping: 1), with `average` all together weigh 1.
+enum class pair_scaling {
+  average,  ///< every task gets the mean over its partners: a coefficient means the same for 2 and
+            ///< for 64 tasks (our default)
+  sum       ///< all ordered pairs are added, as the paper writes it
+};
 constexpr auto option_names(pair_scaling) {
   return std::array{"average", "sum"};
 }
@@ -110,8 +125,8 @@ std::span<ordered_pair> ordered_pairs(Views& v, const pair_set& set) {
   return pairs;
 }
 
-/// Σ over pairs of the mean squared difference of two blocks of the stacked matrix x, scaled. Each
-/// unordered pair counts once for `average` and twice (both orders) for `sum`.
+/// Σ over pairs of the mean squared difference of two blocks of the stacked matrix x, weighted as
+/// pair_scaling says for symmetric losses.
 template <class Views>
 typename Views::var pair_spread(Views& v, const pair_set& set, pair_scaling scaling,
                                 typename Views::var x, index_t blocks) {

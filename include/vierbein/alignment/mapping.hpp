@@ -8,7 +8,8 @@ namespace vierbein::alignment {
 /// coefficient · Σ over ordered pairs s → t of the loss of H_t(F⁻¹_t(u_s)) against t's labels
 /// (GATE: Ko et al., ICLR 2024). With `sources` = 0 every target is mapped from all its partners,
 /// stacked into one group of products: O(N²) rows. With `sources` = k > 0 each step draws k
-/// partners for every target, an unbiased estimate in O(N) (our addition, and the default).
+/// partners for every target, an unbiased estimate in O(N) (our addition, and the default). Of one
+/// target or a list of pairs every pair is taken in each step.
 struct mapping {
   double coefficient = 1;
   index_t sources = 1;
@@ -62,7 +63,7 @@ struct mapping {
     const double terms = static_cast<double>(from.size());
     double weight = n / terms;  // the mean over partners, summed over targets
     if (scaling == pair_scaling::sum) {
-      weight = pairs.all() ? n * static_cast<double>(partners) / terms : 1;
+      weight = v.anchored() || pairs.all() ? n * static_cast<double>(partners) / terms : 1;
     }
     auto weights = tape.template host_array<double>(static_cast<index_t>(from.size()));
     std::fill(weights.begin(), weights.end(), coefficient * weight);

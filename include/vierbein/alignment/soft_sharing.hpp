@@ -5,10 +5,10 @@
 
 namespace vierbein::alignment {
 
-/// coefficient · Σ over pairs of the mean squared difference of the parameters of the tasks' latent
-/// encoders E_t: L2 soft sharing (Duong et al. 2015). With pair_scaling::average, every task gets
-/// the mean over its partners. When a task is added there is no partner to train, and the loss is
-/// absent.
+/// coefficient · Σ over pairs of Σ_p MSE(p_s, p_t) over the parameter segments p of the tasks'
+/// latent encoders E_t, the weight and the bias of each layer: one mean a segment, so that a bias
+/// counts as much as a large weight matrix. L2 soft sharing (Duong et al. 2015). When a task is
+/// added there is no partner to train, and the loss is absent.
 struct soft_sharing {
   double coefficient = 1;
   pair_scaling scaling = pair_scaling::average;

@@ -9,7 +9,7 @@
 #endif
 
 #include <algorithm>
-#include <cstdlib>
+#include <type_traits>
 
 #include "vierbein/backend/eigen.hpp"
 #include "vierbein/backend/host.hpp"
@@ -37,6 +37,32 @@ class flush_subnormals {
   unsigned saved_;
 #endif
 };
+
+/// call(what, k) for k in [0, count), on several threads; inside another parallel region (tasks
+/// added side by side), in this one. All operations share this function, so that it is compiled
+/// once.
+[[gnu::noinline]] inline void run_pieces(index_t count, [[maybe_unused]] int threads,
+                                         const void* what, void (*call)(const void*, index_t)) {
+#if defined(_OPENMP)
+  if (threads > 1 && count > 1 && omp_in_parallel() == 0) {
+#pragma omp parallel num_threads(threads)
+    {
+      const flush_subnormals flush;
+      // Cut by hand: LLVM's runtime allocates in every `omp for`.
+      const index_t together = omp_get_num_threads();
+      const index_t me = omp_get_thread_num();
+      for (index_t k = count * me / together; k < count * (me + 1) / together; ++k) {
+        call(what, k);
+      }
+    }
+    return;
+  }
+#endif
+  const flush_subnormals flush;
+  for (index_t k = 0; k < count; ++k) {
+    call(what, k);
+  }
+}
 
 /// Packing buffers of Eigen's product kernel, kept by each thread: Eigen would allocate them anew.
 template <Scalar T>
@@ -254,29 +280,13 @@ class basic_cpu : public host<basic_cpu<T>, T> {
     return std::max(index_t{1}, chunk_work / std::max(index_t{1}, cost));
   }
 
-  // f(k) for k in [0, count), on several threads when it is worth it. Inside another parallel
-  // region (tasks added side by side), in this thread.
+  // f(k) for k in [0, count), on several threads when it is worth it.
   template <class F>
-  void each(index_t count, [[maybe_unused]] bool worth_it, F&& f) const {
-#if defined(_OPENMP)
-    if (threads_ > 1 && worth_it && count > 1 && omp_in_parallel() == 0) {
-#pragma omp parallel num_threads(threads_)
-      {
-        const detail::flush_subnormals flush;
-        // Cut by hand: LLVM's runtime allocates in every `omp for`.
-        const index_t threads = omp_get_num_threads();
-        const index_t me = omp_get_thread_num();
-        for (index_t k = count * me / threads; k < count * (me + 1) / threads; ++k) {
-          f(k);
-        }
-      }
-      return;
-    }
-#endif
-    const detail::flush_subnormals flush;
-    for (index_t k = 0; k < count; ++k) {
-      f(k);
-    }
+  void each(index_t count, bool worth_it, F&& f) const {
+    using function = std::remove_reference_t<F>;
+    detail::run_pieces(count, worth_it ? threads_ : 1, &f, [](const void* what, index_t k) {
+      (*static_cast<const function*>(what))(k);
+    });
   }
 
   // f(first, n) for blocks of columns: sums over rows then need no partial results.

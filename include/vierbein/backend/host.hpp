@@ -27,12 +27,12 @@ class host {
   using indices = array_view<const std::int32_t>;
 
   /// out = value
-  void fill(view out, T value) const {
+  [[gnu::noinline]] void fill(view out, T value) const {
     elementwise([value](index_t n, T* y) { std::fill_n(y, n, value); }, 1, out);
   }
 
   /// out (+)= a x
-  void copy(T a, const_view x, view out, bool accumulate) const {
+  [[gnu::noinline]] void copy(T a, const_view x, view out, bool accumulate) const {
     elementwise(
         [a, accumulate](index_t n, T* y, const T* v) {
           if (accumulate) {
@@ -461,6 +461,28 @@ class host {
     });
   }
 
+  /// out = 1 where x is a number, 0 where it is NaN
+  void label_mask(const_view x, view out) const {
+    elementwise(
+        [](index_t n, T* y, const T* v) {
+          for (index_t i = 0; i < n; ++i) {
+            y[i] = std::isnan(v[i]) ? T{0} : T{1};
+          }
+        },
+        1, out, x);
+  }
+
+  /// out = x, but `value` where x is NaN
+  void fill_missing(const_view x, T value, view out) const {
+    elementwise(
+        [value](index_t n, T* y, const T* v) {
+          for (index_t i = 0; i < n; ++i) {
+            y[i] = std::isnan(v[i]) ? value : v[i];
+          }
+        },
+        1, out, x);
+  }
+
   /// The mean loss over the labels that are present (not NaN). out (1, 2): the mean (0 without
   /// labels) and the number of labels present. prediction (rows, k), label (rows, k), or (rows, 1)
   /// for softmax.
@@ -530,21 +552,18 @@ class host {
     const index_t n = x.rows / groups;
     const double total = self().add_up(n, x.cols * groups * 2, [&](index_t first, index_t last) {
       double partial = 0;
-      for (index_t r = first; r < last; ++r) {
-        for (index_t c = 0; c < x.cols; ++c) {
-          T mean = 0;
-          for (index_t t = 0; t < groups; ++t) {
-            mean += x.row(t * n + r)[c];
+      group_means(x, groups, first, last, [&](index_t r, index_t c, index_t width, const T* mean) {
+        T squares[column_block] = {};
+        for (index_t t = 0; t < groups; ++t) {
+          const T* v = x.row(t * n + r) + c;
+          for (index_t i = 0; i < width; ++i) {
+            squares[i] += (v[i] - mean[i]) * (v[i] - mean[i]);
           }
-          mean /= static_cast<T>(groups);
-          T squares = 0;
-          for (index_t t = 0; t < groups; ++t) {
-            const T d = x.row(t * n + r)[c] - mean;
-            squares += d * d;
-          }
-          partial += static_cast<double>(squares);
         }
-      }
+        for (index_t i = 0; i < width; ++i) {
+          partial += static_cast<double>(squares[i]);
+        }
+      });
       return partial;
     });
     out.data[0] = static_cast<T>(static_cast<double>(scale) * static_cast<double>(groups) * total);
@@ -555,19 +574,17 @@ class host {
                              bool accumulate) const {
     const index_t n = x.rows / groups;
     const T factor = 2 * scale * static_cast<T>(groups) * dl.data[0];
-    rows(n, x.cols * groups * 2, [&](index_t r) {
-      for (index_t c = 0; c < x.cols; ++c) {
-        T mean = 0;
+    self().run(n, x.cols * groups * 2, [&](index_t first, index_t last) {
+      group_means(x, groups, first, last, [&](index_t r, index_t c, index_t width, const T* mean) {
         for (index_t t = 0; t < groups; ++t) {
-          mean += x.row(t * n + r)[c];
+          const T* v = x.row(t * n + r) + c;
+          T* to = dx.row(t * n + r) + c;
+          for (index_t i = 0; i < width; ++i) {
+            const T d = factor * (v[i] - mean[i]);
+            to[i] = accumulate ? to[i] + d : d;
+          }
         }
-        mean /= static_cast<T>(groups);
-        for (index_t t = 0; t < groups; ++t) {
-          const T d = factor * (x.row(t * n + r)[c] - mean);
-          T& to = dx.row(t * n + r)[c];
-          to = accumulate ? to + d : d;
-        }
-      }
+      });
     });
   }
 
@@ -640,17 +657,47 @@ class host {
   /// f(n, pointers...) on contiguous stretches that cover all elements of views of one shape.
   template <class F, class... Views>
   void elementwise(F&& f, index_t cost, view out, Views... in) const {
-    if (out.contiguous() && (in.contiguous() && ...)) {
-      self().run(out.size(), cost, [&](index_t first, index_t last) {
-        f(last - first, out.data + first, (in.data + first)...);
-      });
-    } else {
-      rows(out.rows, out.cols * cost, [&](index_t r) { f(out.cols, out.row(r), in.row(r)...); });
-    }
+    // Contiguous views are one long row, cut between elements; others are cut between rows.
+    const bool flat = out.contiguous() && (in.contiguous() && ...);
+    const auto part = [&](index_t first, index_t last) {
+      const index_t n = flat ? last - first : out.cols;
+      const index_t begin = flat ? first : 0;
+      for (index_t r = flat ? 0 : first; r < (flat ? 1 : last); ++r) {
+        f(n, out.row(r) + begin, (in.row(r) + begin)...);
+      }
+    };
+    self().run(flat ? out.size() : out.rows, flat ? cost : out.cols * cost, part);
   }
 
  private:
   [[nodiscard]] const Derived& self() const { return static_cast<const Derived&>(*this); }
+
+  static constexpr index_t column_block = 64;
+
+  // f(r, c, width, mean) for rows [first, last) of the `groups` matrices stacked in x and blocks of
+  // their columns, `mean` being that of the elements (r, c ... c + width - 1) of all matrices. The
+  // matrices lie far apart, often by a power of two: they are read by stretches, not by elements.
+  template <class F>
+  static void group_means(const_view x, index_t groups, index_t first, index_t last, F&& f) {
+    const index_t n = x.rows / groups;
+    T mean[column_block];
+    for (index_t r = first; r < last; ++r) {
+      for (index_t c = 0; c < x.cols; c += column_block) {
+        const index_t width = std::min(column_block, x.cols - c);
+        std::fill_n(mean, width, T{0});
+        for (index_t t = 0; t < groups; ++t) {
+          const T* v = x.row(t * n + r) + c;
+          for (index_t i = 0; i < width; ++i) {
+            mean[i] += v[i];
+          }
+        }
+        for (index_t i = 0; i < width; ++i) {
+          mean[i] /= static_cast<T>(groups);
+        }
+        f(r, c, width, static_cast<const T*>(mean));
+      }
+    }
+  }
 
   static constexpr index_t cost_of(backend::unary f) {
     return f == unary::scale || f == unary::shift || f == unary::square || f == unary::absolute

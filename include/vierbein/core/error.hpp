@@ -24,12 +24,23 @@ class error : public std::runtime_error {
   std::string place_;
 };
 
+namespace detail {
+
+// Apart from `require`, so that every call of that is a test and a jump.
+[[noreturn, gnu::cold, gnu::noinline]] inline void refuse(const char* place,
+                                                          fmt::string_view format,
+                                                          fmt::format_args args) {
+  throw error(place, fmt::vformat(format, args));
+}
+
+}  // namespace detail
+
 /// Throws `error(place, fmt::format(format, args...))` unless `condition` holds.
 template <class... Args>
 void require(bool condition, const char* place, fmt::format_string<Args...> format,
              Args&&... args) {
   if (!condition) {
-    throw error(place, fmt::format(format, std::forward<Args>(args)...));
+    detail::refuse(place, format, fmt::make_format_args(args...));
   }
 }
 

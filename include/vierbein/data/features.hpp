@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "vierbein/core/matrix.hpp"
@@ -18,6 +19,7 @@ struct feature_set {
   struct shape_type {
     index_t width = 0;
     bool operator==(const shape_type&) const = default;
+    [[nodiscard]] std::string describe() const { return fmt::format("{} features", width); }
 
     template <class Visitor>
     void options(Visitor&& visit) {

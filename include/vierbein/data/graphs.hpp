@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,10 @@ struct graph_set {
     index_t edge_width = 0;
     index_t feature_width = 0;
     bool operator==(const shape_type&) const = default;
+    [[nodiscard]] std::string describe() const {
+      return fmt::format("{} node, {} edge and {} graph features", node_width, edge_width,
+                         feature_width);
+    }
 
     template <class Visitor>
     void options(Visitor&& visit) {
@@ -142,10 +147,8 @@ struct graph_set {
     if (other.size() == 0) {
       return;
     }
-    require(shape() == other.shape(), "graphs",
-            "expected {} node, {} edge and {} graph features as before, found {}, {} and {}",
-            shape().node_width, shape().edge_width, shape().feature_width, other.shape().node_width,
-            other.shape().edge_width, other.shape().feature_width);
+    require(shape() == other.shape(), "graphs", "expected {} as before, found {}",
+            shape().describe(), other.shape().describe());
     const index_t nodes = node_offset.back();
     const index_t edges = edge_offset.back();
     constexpr index_t most = std::numeric_limits<std::int32_t>::max();

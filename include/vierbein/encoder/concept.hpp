@@ -4,7 +4,8 @@
 // is a plain aggregate of options and offers
 //     using input_set = ...;
 //         the data it reads: data::feature_set, data::graph_set, or the user's own type with
-//         `shape()`, `gather(rows, batch)`, `batch_type` and `shape_type`
+//         `shape()`, `gather(rows, batch)`, `batch_type` and `shape_type`; a shape may have
+//         `std::string describe() const`, such as "41 features", for messages
 //     template <Scalar T>
 //     module build(parameters<T>& theta, const std::string& name, const shape_type& shape) const;
 //         names its parameters and returns
@@ -44,11 +45,23 @@ concept Encoder = requires(const E encoder, parameters<double>& theta, const std
 
 namespace encoder {
 
-/// The module that an encoder builds.
+/// The data that an encoder reads and the module that it builds. What is no encoder has
+/// placeholders, so that the compiler says one sentence about it and no more.
 template <class E>
-using module_of = decltype(std::declval<const E&>().build(
-    std::declval<parameters<double>&>(), std::string{},
-    std::declval<const typename E::input_set::shape_type&>()));
+struct types_of {
+  struct module {};
+  struct input_set {
+    struct shape_type {};
+    struct batch_type {};
+  };
+};
+template <Encoder E>
+struct types_of<E> {
+  using input_set = typename E::input_set;
+  using module = decltype(std::declval<const E&>().build(
+      std::declval<parameters<double>&>(), std::string{},
+      std::declval<const typename input_set::shape_type&>()));
+};
 
 }  // namespace encoder
 }  // namespace vierbein

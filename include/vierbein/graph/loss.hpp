@@ -1,4 +1,4 @@
-// Losses against labels that may be missing.
+// Losses against labels that may be missing, and what a loss of the user's own needs for them.
 #pragma once
 
 #include "vierbein/graph/tape.hpp"
@@ -40,6 +40,26 @@ var<B> masked_loss(backend::loss_kind kind, var<B> prediction, var<B> label, dou
   t.backend().loss(kind, d, prediction.value(), label.value(), statistics);
   return t.record_view(statistics.col_range(0, 1), {prediction},
                        detail::loss_op<B>{kind, d, prediction, label.value(), statistics});
+}
+
+/// 1 where a label is present, 0 where it is missing (NaN): a constant of the label's shape,
+/// without gradient.
+template <Backend B>
+var<B> label_mask(var<B> label) {
+  tape<B>& t = *label.owner;
+  const auto mask = t.make(label.rows(), label.cols());
+  t.backend().label_mask(label.value(), mask);
+  return t.constant(mask);
+}
+
+/// The labels with `value` for those that are missing (NaN): a constant, without gradient. A NaN
+/// would remain NaN when multiplied by the 0 of a mask.
+template <Backend B>
+var<B> fill_missing(var<B> label, double value) {
+  tape<B>& t = *label.owner;
+  const auto filled = t.make(label.rows(), label.cols());
+  t.backend().fill_missing(label.value(), static_cast<typename B::scalar>(value), filled);
+  return t.constant(filled);
 }
 
 }  // namespace vierbein::graph

@@ -171,22 +171,12 @@ class tape {
   /// Records an operation whose value is there already: a part of an input, or a buffer it filled.
   template <class Op>
   var record_view(const_view value, std::span<const var> inputs, Op op) {
-    node n;
-    n.value = view{const_cast<scalar*>(value.data), value.rows, value.cols, value.stride};
-    for (const var& x : inputs) {
-      n.needs_gradient = n.needs_gradient || wants_gradient(x);
-    }
-    if (n.needs_gradient) {
-      n.inputs = objects_.allocate<std::int32_t>(static_cast<index_t>(inputs.size()));
-      for (const var& x : inputs) {
-        if (wants_gradient(x)) {
-          n.inputs[n.input_count++] = x.id;
-        }
-      }
+    const var y = push_result(value, inputs);
+    if (node& n = at(y); n.needs_gradient) {
       n.op = new (objects_.allocate<Op>(1)) Op(op);
       n.backward = &backward_of<Op>;
     }
-    return push(n);
+    return y;
   }
   template <class Op>
   var record_view(const_view value, std::initializer_list<var> inputs, Op op) {
@@ -284,7 +274,7 @@ class tape {
   }
 
   /// For operations: where the gradient of x goes in this slab; false when it is not wanted.
-  gradient_destination<B> gradient(var x, index_t slab) {
+  [[gnu::noinline]] gradient_destination<B> gradient(var x, index_t slab) {
     if (!wants_gradient(x)) {
       return {};
     }
@@ -300,7 +290,7 @@ class tape {
   }
 
   /// The same, cleared when nothing was written yet, so that it can be added to in parts.
-  gradient_destination<B> gradient_to_add(var x, index_t slab) {
+  [[gnu::noinline]] gradient_destination<B> gradient_to_add(var x, index_t slab) {
     auto d = gradient(x, slab);
     if (d && !d.accumulate) {
       backend_.fill(d.view, scalar{0});
@@ -356,24 +346,50 @@ class tape {
   template <class Op>
   static void backward_of(tape& t, std::int32_t id) {
     // Operations do not record while the sweep runs, so references to nodes stay valid.
-    node& n = t.nodes_[static_cast<std::size_t>(id)];
-    Op& op = *static_cast<Op*>(n.op);
-    if constexpr (requires { op.backward_all(t, n.value, n.value, index_t{}, index_t{}); }) {
+    if constexpr (requires(Op& op, const_view y) { op.backward_all(t, y, y, 0, 0); }) {
+      node& n = t.nodes_[static_cast<std::size_t>(id)];
       for (index_t s = n.first_slab; s < n.last_slab; ++s) {
         if (!n.written[s - n.first_slab]) {
           t.backend_.fill(t.slab_of(n, s), scalar{0});
         }
       }
       const index_t slabs = n.last_slab - n.first_slab;
-      op.backward_all(t, n.value, const_view{n.gradient, slabs * n.value.rows, n.value.cols},
-                      n.first_slab, n.last_slab);
+      static_cast<Op*>(n.op)->backward_all(
+          t, n.value, const_view{n.gradient, slabs * n.value.rows, n.value.cols}, n.first_slab,
+          n.last_slab);
     } else {
-      for (index_t s = n.first_slab; s < n.last_slab; ++s) {
-        if (n.written[s - n.first_slab]) {
-          op.backward(t, const_view(n.value), const_view(t.slab_of(n, s)), s);
+      t.each_written_slab(
+          id, [](tape& sweeping, void* what, const_view y, const_view dy, index_t slab) {
+            static_cast<Op*>(what)->backward(sweeping, y, dy, slab);
+          });
+    }
+  }
+
+  // Not part of the templates above, so that it is compiled once and not for every operation.
+  [[gnu::noinline]] void each_written_slab(std::int32_t id, void (*call)(tape&, void*, const_view,
+                                                                         const_view, index_t)) {
+    node& n = nodes_[static_cast<std::size_t>(id)];
+    for (index_t s = n.first_slab; s < n.last_slab; ++s) {
+      if (n.written[s - n.first_slab]) {
+        call(*this, n.op, n.value, slab_of(n, s), s);
+      }
+    }
+  }
+  [[gnu::noinline]] var push_result(const_view value, std::span<const var> inputs) {
+    node n;
+    n.value = view{const_cast<scalar*>(value.data), value.rows, value.cols, value.stride};
+    for (const var& x : inputs) {
+      n.needs_gradient = n.needs_gradient || wants_gradient(x);
+    }
+    if (n.needs_gradient) {
+      n.inputs = objects_.allocate<std::int32_t>(static_cast<index_t>(inputs.size()));
+      for (const var& x : inputs) {
+        if (wants_gradient(x)) {
+          n.inputs[n.input_count++] = x.id;
         }
       }
     }
+    return push(n);
   }
 
   void require_scalar(var x) const {
@@ -381,7 +397,7 @@ class tape {
             "expected a 1 x 1 value, found {} x {}", value(x).rows, value(x).cols);
   }
 
-  var push(const node& n) {
+  [[gnu::noinline]] var push(const node& n) {
     nodes_.push_back(n);
     return {this, static_cast<std::int32_t>(nodes_.size()) - 1};
   }

@@ -16,6 +16,25 @@
 //     bool valid(double label) const;
 // and, only to be stored in model files (core/options.hpp),
 //     template <class Visitor> void options(Visitor&&);    names every option
+//
+// A head for counts, y ~ Poisson(e^p), whose loss is the mean of e^p - y p over the labels that are
+// present:
+//     struct poisson {
+//       static constexpr const char* kind = "poisson";
+//       static constexpr bool standardise = false;
+//       index_t outputs() const { return 1; }
+//       index_t label_width() const { return 1; }
+//       template <Backend B>
+//       graph::var<B> loss(graph::var<B> p, graph::var<B> label) const {
+//         const auto present = graph::label_mask(label);
+//         const auto terms = graph::exp(p) - graph::fill_missing(label, 0) * p;
+//         return graph::sum(present * terms) / (graph::sum(present) + 1e-30);
+//       }
+//       void transform(std::span<double> p) const { p[0] = std::exp(p[0]); }
+//       bool valid(double label) const { return label >= 0 && label == std::floor(label); }
+//       const char* accepts() const { return "a whole number, not negative"; }
+//     };
+// (1e-30 makes the loss 0 where a batch has no label.)
 #pragma once
 
 #include <concepts>

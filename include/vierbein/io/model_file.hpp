@@ -9,7 +9,8 @@
 //                             {"encoder": {"kind": "mlp", ...}, "alignment": {"kind": "gate", ...},
 //                              "scalar": "F32", "input": {"width": 200}, "modules": {...},
 //                              "tasks": [{"name": "log P", "head": {"kind": "regression", ...},
-//                                         "own_trunk": false}, ...]}
+//                                         "origin": "source"}, ...]}
+//                             (an origin: "source", "added" or "added with trunk")
 //     any other               the user's own texts
 #pragma once
 
@@ -59,13 +60,13 @@ template <class Head>
 struct stored_task {
   std::string name;
   Head head;
-  bool own_trunk = false;
+  task_origin origin = task_origin::source;
 
   template <class Visitor>
   void options(Visitor&& visit) {
     visit("name", name);
     visit("head", head);
-    visit("own_trunk", own_trunk);
+    visit("origin", origin);
   }
 };
 
@@ -186,7 +187,7 @@ void save(const multitask_model<E, A, Tasks, T>& model, const std::filesystem::p
                                              .tasks = {}};
   for (index_t t = 0; t < model.task_list().size(); ++t) {
     const auto& entry = model.task_list()[t];
-    parts.tasks.push_back({entry.name, entry.head, model.module(t).trunk > 0});
+    parts.tasks.push_back({entry.name, entry.head, model.module(t).origin});
   }
   content.metadata[io::detail::format_key] = io::detail::model_format;
   try {
@@ -232,14 +233,14 @@ template <class Model>
   Model model;
   try {
     typename Model::tasks_type tasks;
-    std::vector<bool> own_trunk;
+    std::vector<task_origin> origins;
     for (auto& task : parts.tasks) {
       tasks.add(std::move(task.name), std::move(task.head));
-      own_trunk.push_back(task.own_trunk);
+      origins.push_back(task.origin);
     }
     model = Model(std::move(parts.encoder), std::move(tasks), std::move(parts.alignment),
                   std::move(parts.modules));
-    model.rebuild(parts.input, own_trunk, most);
+    model.rebuild(parts.input, origins, most);
   } catch (const error& problem) {
     throw error(file, problem.what());
   }

@@ -31,24 +31,26 @@ enum class points_of { latent, flat, head };
 /// Without alignment this is hard sharing (Caruana 1997); with alignment::gate it is GATE.
 template <class EncoderPolicy, class Alignment, class Tasks, Scalar T = float>
 class multitask_model {
+  // As values: no list of what the concepts tried.
+  static constexpr bool encoder_fits = Encoder<EncoderPolicy>;
+  static constexpr bool alignment_fits = AlignmentLoss<Alignment>;
   static_assert(
-      Encoder<EncoderPolicy>,
+      encoder_fits,
       "the encoder must offer input_set and build(parameters&, name, shape) -> module with "
       "width() and operator()(tape&, const batch&): see encoder/concept.hpp");
-  static_assert(AlignmentLoss<Alignment>,
+  static_assert(alignment_fits,
                 "the alignment loss must offer `static constexpr alignment::latent_space needs`, "
-                "copies() and "
-                "operator()(views&): see alignment/concept.hpp");
+                "copies() and operator()(views&): see alignment/concept.hpp");
 
  public:
   using scalar = T;
   using encoder_type = EncoderPolicy;
   using alignment_type = Alignment;
   using tasks_type = Tasks;
-  using input_set = typename EncoderPolicy::input_set;
+  using input_set = typename encoder::types_of<EncoderPolicy>::input_set;
   using input_shape = typename input_set::shape_type;
   using input_batch = typename input_set::batch_type;
-  using trunk_module = encoder::module_of<EncoderPolicy>;
+  using trunk_module = typename encoder::types_of<EncoderPolicy>::module;
 
   EncoderPolicy encoder{};
   Alignment alignment{};
@@ -69,21 +71,21 @@ class multitask_model {
 
   /// Names all parameters and gives them their first values.
   void build(const input_shape& shape, std::uint64_t seed) {
-    rebuild(shape, std::vector<bool>(static_cast<std::size_t>(tasks_.size()), false));
+    rebuild(shape, std::vector(static_cast<std::size_t>(tasks_.size()), task_origin::source));
     theta_.initialise(seed);
     for (index_t t = 0; t < tasks_.size(); ++t) {
       set_scaling(t, 0, 1);
     }
   }
 
-  /// Names all parameters, with a trunk of its own for every task t with own_trunk[t], as `build`
-  /// and `append` would have done one after the other. All values are 0: the caller has better
-  /// ones, from a file. Throws when there would be more than `most_parameters` of them.
-  void rebuild(const input_shape& shape, const std::vector<bool>& own_trunk,
+  /// Names all parameters of tasks that came as `origins` says, as `build` and `append` would have
+  /// done one after the other. All values are 0: the caller has better ones, from a file. Throws
+  /// when there would be more than `most_parameters` of them.
+  void rebuild(const input_shape& shape, const std::vector<task_origin>& origins,
                index_t most_parameters = parameters<T>::unlimited) {
     require(tasks_.size() > 0, "model", "there is no task");
-    require(std::ssize(own_trunk) == tasks_.size(), "model", "{} choices of a trunk for {} tasks",
-            own_trunk.size(), tasks_.size());
+    require(std::ssize(origins) == tasks_.size(), "model", "{} origins for {} tasks",
+            origins.size(), tasks_.size());
     theta_ = {};
     theta_.limit(most_parameters);
     trunks_.clear();
@@ -91,20 +93,21 @@ class multitask_model {
     shape_ = shape;
     trunks_.push_back(encoder.build(theta_, "trunk", shape));
     for (index_t t = 0; t < tasks_.size(); ++t) {
-      append_parts(t, own_trunk[static_cast<std::size_t>(t)]);
+      append_parts(t, origins[static_cast<std::size_t>(t)]);
     }
     theta_.limit(parameters<T>::unlimited);
   }
 
-  /// Appends a task, with a trunk of its own when `own_trunk`. Its parameters get first values; all
-  /// others keep theirs. Returns its number.
+  /// Appends a task of that origin. Its parameters get first values; all others keep theirs.
+  /// Returns its number.
   template <class Head>
-  index_t append(const std::string& name, const Head& head, bool own_trunk, std::uint64_t seed) {
+  index_t append(const std::string& name, const Head& head, task_origin origin,
+                 std::uint64_t seed) {
     require(built(), "model", "a task can be added only to a trained model");
     const auto before = static_cast<segment_id>(theta_.segments().size());
     tasks_.add(name, typename Tasks::head_type(head));
     const index_t t = tasks_.size() - 1;
-    append_parts(t, own_trunk);
+    append_parts(t, origin);
     for (auto id = before; id < static_cast<segment_id>(theta_.segments().size()); ++id) {
       theta_.initialise(id, seed);
     }
@@ -136,8 +139,13 @@ class multitask_model {
   /// Refuses inputs of another shape than the model was built for.
   void check_shape(const input_set& inputs) const {
     require(built(), "model", "it has not been trained");
-    require(inputs.shape() == shape_, "model",
-            "the inputs have another width than those the model was trained on");
+    if constexpr (requires { shape_.describe(); }) {
+      require(inputs.shape() == shape_, "inputs", "the model was trained on {}, the inputs have {}",
+              shape_.describe(), inputs.shape().describe());
+    } else {
+      require(inputs.shape() == shape_, "inputs",
+              "they have another shape than those the model was trained on");
+    }
   }
 
   // ---- computing
@@ -219,9 +227,9 @@ class multitask_model {
 
  private:
   // The parameters of task t, which is the next one.
-  void append_parts(index_t t, bool own_trunk) {
+  void append_parts(index_t t, task_origin origin) {
     index_t trunk = 0;
-    if (own_trunk) {
+    if (origin == task_origin::added_with_trunk) {
       trunk = static_cast<index_t>(trunks_.size());
       trunks_.push_back(encoder.build(theta_, prefix(t) + "trunk", shape_));
     }
@@ -230,6 +238,7 @@ class multitask_model {
                                     trunks_[static_cast<std::size_t>(trunk)].width(),
                                     Alignment::needs, modules, outputs);
     module.trunk = trunk;
+    module.origin = origin;
     modules_.push_back(std::move(module));
     scaling_.resize(static_cast<std::size_t>(t) + 1);
     scaling_.back() = theta_.add(prefix(t) + "scaling", 1, 2, initialiser::zeros);

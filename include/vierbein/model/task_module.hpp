@@ -1,6 +1,7 @@
 // The networks that a task owns.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,15 @@ struct module_options {
   }
 };
 
+/// How a task came into its model.
+///   source            it was there when the model was built: later additions learn from it
+///   added             it was added and reads the shared trunk
+///   added_with_trunk  it was added and reads a trunk of its own
+enum class task_origin { source, added, added_with_trunk };
+constexpr auto option_names(task_origin) {
+  return std::array{"source", "added", "added with trunk"};
+}
+
 /// E_t, F_t, F⁻¹_t and H_t of one task. What the alignment's frame does not need has no layers.
 struct task_module {
   graph::dense_stack encoder;
@@ -41,6 +51,7 @@ struct task_module {
   graph::dense_stack head;  ///< hidden layers
   graph::linear output;     ///< the head's last layer
   index_t trunk = 0;        ///< which trunk it reads: 0 is the shared one
+  task_origin origin = task_origin::source;
 
   template <Scalar T>
   static task_module make(parameters<T>& theta, const std::string& name, index_t width,

@@ -3,10 +3,15 @@
 //
 // "Task Addition in Multi-Task Learning by Geometrical Alignment" (Yim et al. 2024, arXiv
 // 2409.16645): the target's own modules E_τ, F_τ, F⁻¹_τ, H_τ are trained on its data with GATE's
-// losses between the frozen sources and the target.
+// losses between the frozen sources and the target. The sources are the tasks that the model was
+// built with: a task that was added is no source of later additions, so their order is of no
+// consequence.
 #pragma once
 
+#include <atomic>
+#include <cmath>
 #include <exception>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -21,16 +26,18 @@
 namespace vierbein {
 
 /// What the target does with the trunk.
-///   frozen      reads the shared trunk, which stays as it is: cheap, the sources' points are
-///   computed once tuned_copy  gets a copy of the trunk and tunes it; the sources keep theirs
-enum class trunk_policy { frozen, tuned_copy };
+enum class trunk_policy {
+  frozen,     ///< reads the shared one, which stays as it is: cheap, its outputs are computed once
+  tuned_copy  ///< gets a copy and tunes it; the sources keep theirs
+};
 
-/// How the target's module begins.
-///   fresh  from its own random values
-///   warm   as a copy of the module of the source whose latent points predict the target's labels
-///   best, by the
-///          leave-one-out error of a ridge regression; the last layer of the head is fresh
-enum class module_start { fresh, warm };
+/// How the target's module begins. The source of a warm start is the one whose points in the last
+/// hidden layer of its head predict the target's labels best, by the leave-one-out error of a ridge
+/// regression. Of a label of several columns the regression takes the mean of those present.
+enum class module_start {
+  fresh,  ///< from its own random values
+  warm    ///< as a copy of a source's module; the last layer of the head is fresh
+};
 
 /// Options of task addition.
 struct addition {
@@ -218,12 +225,16 @@ void append_cache(addition_cache<T>& cache, const addition_cache<T>& more) {
   }
 }
 
-/// The tasks that read the shared trunk.
+inline task_origin origin_of(trunk_policy policy) {
+  return policy == trunk_policy::frozen ? task_origin::added : task_origin::added_with_trunk;
+}
+
+/// The tasks that the model was built with.
 template <class Model>
 std::vector<index_t> source_tasks(const Model& model) {
   std::vector<index_t> sources;
   for (index_t s = 0; s < model.task_list().size(); ++s) {
-    if (model.module(s).trunk == 0) {
+    if (model.module(s).origin == task_origin::source) {
       sources.push_back(s);
     }
   }
@@ -265,7 +276,40 @@ prepared_pool<Model> prepare_pool(const B& device, const Model& model,
   return chosen;
 }
 
-/// The source whose points predict the labels best.
+/// `training_rows` among the rows with a label: the others neither train nor validate.
+inline std::pair<std::vector<index_t>, std::vector<index_t>> labelled_training_rows(
+    const data::label_column& column, const training& options) {
+  if (!options.validation_rows.empty()) {
+    const auto [train, validation] = training_rows(column.size(), options);
+    return {data::labelled_rows(column, train), data::labelled_rows(column, validation)};
+  }
+  std::vector<index_t> all(static_cast<std::size_t>(column.size()));
+  std::iota(all.begin(), all.end(), index_t{0});
+  const auto labelled = data::labelled_rows(column, all);
+  if (labelled.empty()) {
+    return {};
+  }
+  auto parts = training_rows(static_cast<index_t>(labelled.size()), options);
+  for (auto* part : {&parts.first, &parts.second}) {
+    for (index_t& r : *part) {
+      r = labelled[static_cast<std::size_t>(r)];
+    }
+  }
+  return parts;
+}
+
+/// The mean of what is not NaN, of which there is something.
+inline double mean_of_present(std::span<const double> values) {
+  double total = 0;
+  double count = 0;
+  for (const double v : values) {
+    total += std::isnan(v) ? 0 : v;
+    count += std::isnan(v) ? 0 : 1;
+  }
+  return total / count;
+}
+
+/// The source whose points, (labels, ·) a task, predict the labels best.
 inline index_t best_source(const std::vector<matrix<double>>& points,
                            std::span<const index_t> sources, std::span<const double> labels,
                            double penalty) {
@@ -289,6 +333,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
                                        const prepared_pool<Model>* pool, const addition& options,
                                        const Optimizer& optimizer, Callbacks&... callbacks) {
   using T = typename Model::scalar;
+  require_training<B, T, Optimizer, weighting::equal>();
   options.train.validate();
   require(options.alignment >= 0, "add_task", "alignment must not be negative, but is {}",
           options.alignment);
@@ -296,11 +341,13 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   model.check_shape(data.inputs);
   Model extended = model;
   const bool own_trunk = options.trunk == trunk_policy::tuned_copy;
-  const index_t t = extended.append(target.name, target.head, own_trunk, options.train.seed);
+  const index_t t =
+      extended.append(target.name, target.head, origin_of(options.trunk), options.train.seed);
 
   const auto sources = source_tasks(model);
-  require(!sources.empty(), "add_task", "the model has no task on its shared trunk");
-  const auto [train_rows, validation_rows] = training_rows(data.size(), options.train);
+  require(!sources.empty(), "add_task", "all tasks of the model were added, none is a source");
+  const auto [train_rows, validation_rows] =
+      labelled_training_rows(data.at(target.name), options.train);
   const std::vector<index_t> numbers{t};
   label_table labels(extended, numbers, data, train_rows);
 
@@ -308,7 +355,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
     const auto& rows = labels.rows_of_task()[0];
     std::vector<double> values;
     for (const index_t r : rows) {
-      values.push_back(labels[0](r, 0));
+      values.push_back(mean_of_present(labels[0].row(r)));
     }
     const auto points = model.coordinates(device, data.inputs.select(rows), points_of::head);
     const index_t s = best_source(points, sources, values, options.ridge_penalty);
@@ -407,9 +454,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
     }
     tape.begin(graph::mode::evaluation);
     const auto losses = record(tape, validation_rows, false);
-    const double value = tape.read(losses.tasks[0]);
-    const bool labelled_any = count_labels(labels[0], validation_rows) > 0;
-    return {labelled_any ? value : std::numeric_limits<double>::quiet_NaN()};
+    return {tape.read(losses.tasks[0])};
   };
 
   const auto& labelled = labels.rows_of_task()[0];
@@ -428,9 +473,12 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
 }  // namespace detail
 
 /// Adds `target` to a trained model and returns the larger model; `model` and all that it predicts
-/// stay as they are, bit for bit. `data` holds the target's labels; `pool`, if given, further
-/// inputs without labels. The cost does not depend on how many rows the sources were trained on,
-/// and hardly on their number.
+/// stay as they are, bit for bit. `data` holds the target's labels; rows without one do not count,
+/// for validation neither. `pool`, if given, is further inputs without labels. The cost does not
+/// depend on how many rows the sources were trained on, and hardly on their number.
+///
+/// Tasks that were added before, frozen or with a trunk of their own, are no sources and change
+/// nothing: adding d and then e gives the same d and e as e and then d.
 ///
 /// Throws vierbein::error when the task exists already, its labels do not fit its head, or there
 /// are none.
@@ -462,14 +510,26 @@ struct target_task {
   Dataset data;
 };
 
-/// Adds several tasks, each as add_task would, side by side on the backend's threads: targets do
-/// not know of each other, so the result is the same as adding them one by one. `pool` may be null.
-/// `added(i, history)` is called as each is done, one call at a time.
+/// Adds several tasks, each as add_task would, side by side on the backend's threads: added tasks
+/// do not know of each other, so the result is the same as adding them one by one, in any order.
+/// `pool` may be null. `added(i, history)` is called as each is done, one call at a time.
+///
+/// An interrupt (Ctrl-C) stops every target that is in training after its step, and those to come
+/// after their first; the model returned has them all, and `history.interrupted` says so. With
+/// `handle_interrupts` off only a guard of the caller's is heeded.
+///
+/// Throws vierbein::error before any training when a name is given twice or is in the model
+/// already; when targets fail, as the first of them did, by position. Later ones may then not have
+/// been tried.
 template <Backend B, class Model, TaskHead Head, class Dataset, class Optimizer, class Added>
 Model add_tasks(const B& backend, const Model& model,
                 const std::vector<target_task<Head, Dataset>>& targets,
                 const typename Model::input_set* pool, const addition& options,
                 const Optimizer& optimizer, Added&& added) {
+  auto names = model.task_list();
+  for (const auto& target : targets) {
+    names.add(target.what);
+  }
   detail::prepared_pool<Model> prepared;
   const bool use_pool = pool != nullptr && detail::addition_is_aligned(model, options);
   if (use_pool) {
@@ -477,24 +537,37 @@ Model add_tasks(const B& backend, const Model& model,
   }
   addition each = options;
   each.train.handle_interrupts = false;  // one guard for all of them
-  const interrupt_guard guard;
+  std::optional<interrupt_guard> guard;
+  if (options.train.handle_interrupts) {
+    guard.emplace();
+  }
 
   const auto count = static_cast<index_t>(targets.size());
   std::vector<std::optional<Model>> results(targets.size());
+  std::atomic<index_t> failed = count;  // the first of those that did
   std::exception_ptr failure;
+  std::mutex one_at_a_time;
+#if defined(_OPENMP)
 #pragma omp parallel for schedule(dynamic, 1) num_threads(backend.threads())
+#endif
   for (index_t i = 0; i < count; ++i) {
+    if (i > failed) {
+      continue;
+    }
     try {
       const auto& target = targets[static_cast<std::size_t>(i)];
       auto [extended, record] =
           detail::add_one_task(backend, model, target.what, target.data,
                                use_pool ? &prepared : nullptr, each, optimizer);
       results[static_cast<std::size_t>(i)] = std::move(extended);
-#pragma omp critical(vierbein_added)
+      const std::lock_guard lock(one_at_a_time);
       added(static_cast<std::size_t>(i), record);
     } catch (...) {
-#pragma omp critical(vierbein_added)
-      failure = failure ? failure : std::current_exception();
+      const std::lock_guard lock(one_at_a_time);
+      if (i < failed) {
+        failed = i;
+        failure = std::current_exception();
+      }
     }
   }
   if (failure) {
@@ -504,8 +577,8 @@ Model add_tasks(const B& backend, const Model& model,
   Model together = model;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const auto& what = targets[i].what;
-    const index_t t = together.append(
-        what.name, what.head, options.trunk == trunk_policy::tuned_copy, options.train.seed);
+    const index_t t =
+        together.append(what.name, what.head, detail::origin_of(options.trunk), options.train.seed);
     together.theta().copy(results[i]->theta(), together.prefix(t), together.prefix(t));
   }
   return together;

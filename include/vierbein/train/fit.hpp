@@ -56,21 +56,11 @@ auto with_sampler(const training& options, const std::vector<index_t>& rows,
   return f(state);
 }
 
-}  // namespace detail
-
-/// Trains `model` on `data`, which holds a column of labels for every task; labels may be missing,
-/// rows without any still serve the alignment loss. A model that is new gets its shapes and first
-/// values; one that was trained goes on from where it is. Labels of regression tasks and dense
-/// inputs are standardised on the training rows. When rows are set aside for validation the best
-/// epoch's parameters are kept.
-///
-/// The loss is Σ_t w_t ℓ_t + alignment, w from the weighting policy. Throws vierbein::error for
-/// labels or inputs that do not fit, and when a loss is no longer finite; `model` is then
-/// unchanged.
+/// `fit`, for types that fit together.
 template <Backend B, class Model, class Dataset, class Optimizer, class Weighting,
           class... Callbacks>
-history fit(const B& backend, Model& model, const Dataset& data, const training& options,
-            const Optimizer& optimizer, Weighting weighting, Callbacks... callbacks) {
+history fit_model(const B& backend, Model& model, const Dataset& data, const training& options,
+                  const Optimizer& optimizer, Weighting& weighting, Callbacks&... callbacks) {
   options.validate();
   data.check();
   Model trained = model;
@@ -78,7 +68,7 @@ history fit(const B& backend, Model& model, const Dataset& data, const training&
     trained.build(data.inputs.shape(), options.seed);
   }
   trained.check_shape(data.inputs);
-  const auto [train_rows, validation_rows] = detail::training_rows(data.size(), options);
+  const auto [train_rows, validation_rows] = training_rows(data.size(), options);
   require(!train_rows.empty(), "training", "there is no row to train on");
 
   std::vector<index_t> numbers;
@@ -92,7 +82,7 @@ history fit(const B& backend, Model& model, const Dataset& data, const training&
     names.push_back(trained.task_list()[t].name);
     modules.push_back(&trained.module(t));
   }
-  detail::label_table labels(trained, numbers, data, train_rows);
+  label_table labels(trained, numbers, data, train_rows);
   if constexpr (requires { trained.trunk().prepare(trained.theta(), data.inputs, train_rows); }) {
     trained.trunk().prepare(trained.theta(), data.inputs, train_rows);
   }
@@ -113,7 +103,7 @@ history fit(const B& backend, Model& model, const Dataset& data, const training&
     task_views<B, typename Model::tasks_type> views(tape, trained.task_list(), numbers, modules,
                                                     label_vars, b,
                                                     static_cast<index_t>(rows.size()));
-    detail::step_losses<B> losses;
+    step_losses<B> losses;
     losses.tasks = views.head_losses(views.latent(), views.all_tasks());
     losses.present = present;
     if (aligned) {
@@ -129,7 +119,7 @@ history fit(const B& backend, Model& model, const Dataset& data, const training&
       return {};
     }
     constexpr std::size_t chunk = 256;
-    detail::loss_average average(names.size());
+    loss_average average(names.size());
     for (std::size_t first = 0; first < validation_rows.size(); first += chunk) {
       const auto rows = std::span(validation_rows)
                             .subspan(first, std::min(chunk, validation_rows.size() - first));
@@ -138,17 +128,41 @@ history fit(const B& backend, Model& model, const Dataset& data, const training&
       std::vector<double> values(names.size());
       tape.read(losses.tasks, values);
       for (std::size_t t = 0; t < names.size(); ++t) {
-        average.add(t, values[t], detail::count_labels(labels[t], rows));
+        average.add(t, values[t], count_labels(labels[t], rows));
       }
     }
     return average.means();
   };
 
-  history result = detail::with_sampler(options, train_rows, labels, [&](auto& batches) {
-    return detail::run_training(backend, trained.theta(), options, names, batches, optimizer,
-                                weighting, step, validate, callbacks...);
+  history result = with_sampler(options, train_rows, labels, [&](auto& batches) {
+    return run_training(backend, trained.theta(), options, names, batches, optimizer, weighting,
+                        step, validate, callbacks...);
   });
   model = std::move(trained);
+  return result;
+}
+
+}  // namespace detail
+
+/// Trains `model` on `data`, which holds a column of labels for every task; labels may be missing,
+/// rows without any still serve the alignment loss. A model that is new gets its shapes and first
+/// values; one that was trained goes on from where it is. Labels of regression tasks and dense
+/// inputs are standardised on the training rows. When rows are set aside for validation the best
+/// epoch's parameters are kept.
+///
+/// The loss is Σ_t w_t ℓ_t + alignment, w from the weighting policy. Throws vierbein::error for
+/// labels or inputs that do not fit, and when a loss or a parameter is no longer finite; `model` is
+/// then unchanged.
+template <Backend B, class Model, class Dataset, class Optimizer, class Weighting,
+          class... Callbacks>
+history fit(const B& backend, Model& model, const Dataset& data, const training& options,
+            const Optimizer& optimizer, Weighting weighting, Callbacks... callbacks) {
+  using T = typename Model::scalar;
+  detail::require_training<B, T, Optimizer, Weighting>();
+  history result;
+  if constexpr (detail::can_train<B, T, Optimizer, Weighting>) {  // else one sentence is enough
+    result = detail::fit_model(backend, model, data, options, optimizer, weighting, callbacks...);
+  }
   return result;
 }
 

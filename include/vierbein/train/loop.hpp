@@ -1,6 +1,7 @@
 // The loop that all training shares: batches, losses, weights, one sweep, one step, validation.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "vierbein/backend/buffer.hpp"
+#include "vierbein/core/matrix.hpp"
 #include "vierbein/graph/tape.hpp"
 #include "vierbein/optimizer/concept.hpp"
 #include "vierbein/train/callbacks.hpp"
@@ -141,23 +143,35 @@ inline double step_loss(std::span<const double> values, std::span<const bool> pr
   return count > 0 ? total / count : std::numeric_limits<double>::quiet_NaN();
 }
 
+/// Whether parameters of type T can be trained on backend B with this optimizer and weighting.
+template <class B, Scalar T, class Optimizer, class Weighting>
+inline constexpr bool can_train = std::is_same_v<typename B::scalar, T> &&
+                                  vierbein::Optimizer<Optimizer, B> && WeightingPolicy<Weighting>;
+
+/// Refuses to compile, with one sentence, when they cannot.
+template <class B, Scalar T, class Optimizer, class Weighting>
+consteval void require_training() {
+  constexpr bool same_scalar = std::is_same_v<typename B::scalar, T>;
+  static_assert(same_scalar,
+                "the backend computes with another scalar than the model has parameters");
+  constexpr bool optimizer_fits = !same_scalar || vierbein::Optimizer<Optimizer, B>;
+  static_assert(optimizer_fits,
+                "an optimizer must offer learning_rate, validate() and a nested `template <Backend "
+                "B> class state`: see optimizer/concept.hpp");
+  weighting::require_policy<Weighting>();
+}
+
 /// Trains θ in place. `step(tape, rows)` records the losses of a batch, `validate(tape)` returns
 /// each task's loss on the validation rows (NaN for none; an empty vector for no validation at
 /// all). When there is validation, the parameters of the epoch with the smallest mean validation
-/// loss are kept.
+/// loss are kept. Throws when a loss, or a parameter that would be kept, is not finite; θ is then
+/// unchanged.
 template <Backend B, Scalar T, class Sampler, class Optimizer, class Weighting, class Step,
           class Validate, class... Callbacks>
 history run_training(const B& device, parameters<T>& theta, const training& options,
                      const std::vector<std::string>& names, Sampler& batches,
                      const Optimizer& optimizer, Weighting& weighting, Step&& step,
                      Validate&& validate, Callbacks&... callbacks) {
-  static_assert(std::is_same_v<typename B::scalar, T>,
-                "the backend computes with another scalar than the model has parameters");
-  static_assert(
-      vierbein::Optimizer<Optimizer, B>,
-      "an optimizer must offer learning_rate, validate() and a nested `state<Backend>`: see "
-      "optimizer/concept.hpp");
-  weighting::require_policy<Weighting>();
   optimizer.validate();
   const auto count = static_cast<index_t>(names.size());
   if constexpr (requires { weighting.reset(names.size()); }) {
@@ -307,10 +321,13 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
     go_on = callback::epoch(result, info, callbacks...) && go_on;
   }
   if (best.empty()) {
-    parameters_on_device.copy_to(device, theta.values());
-  } else {
-    theta.restore(best);
+    best.resize(static_cast<std::size_t>(theta.size()));
+    parameters_on_device.copy_to(device, {best.data(), theta.size()});
   }
+  require(std::ranges::all_of(best, [](T v) { return std::isfinite(v); }), "training",
+          "the parameters are not finite after epoch {}: a smaller learning rate may help",
+          result.best_epoch);
+  theta.restore(best);
   callback::end(result, callbacks...);
   return result;
 }
