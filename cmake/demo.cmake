@@ -1,8 +1,10 @@
 # cmake -P cmake/demo.cmake: installs what is missing, builds the example `molecules` and runs it.
 
 set(demo_arguments
-  --data examples/data/molecules.csv
-  --smiles smiles
+  --data examples/data/molecules.csv --smiles smiles
+  --sources melting_point,boiling_point,log_p,refractive_index,density,heat_of_vaporisation_298,log_vapour_pressure_298
+  --targets flash_point,critical_temperature,log_permittivity,log_viscosity_298,dipole_moment,surface_tension_298,heat_of_fusion,liquid_heat_capacity_298
+  --labels 100 --methods single,finetune,addition --encoder dmpnn --seeds 1
   --out build/demo)
 
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")

@@ -32,8 +32,8 @@
 //     v.source_count()                    their number (else N)
 //     v.anchor_flat()                     the mean over the sources of their u_s, (n, d_u)
 //     v.anchor_distances()                the mean over the sources of ‖u_s - u_s⁽ᵏ⁾‖, (K n, 1)
-// Means suffice: Σ_s ‖u_s - u‖² = S ‖ū - u‖² + a constant, so adding a task costs the same whatever
-// the number of sources.
+// Means suffice: Σ_s ‖u_s - u‖² = S ‖ū - u‖² + a constant, so consistency and distance cost the
+// same whatever the number of sources.
 #pragma once
 
 #include <array>

@@ -475,7 +475,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
 /// Adds `target` to a trained model and returns the larger model; `model` and all that it predicts
 /// stay as they are, bit for bit. `data` holds the target's labels; rows without one do not count,
 /// for validation neither. `pool`, if given, is further inputs without labels. The cost does not
-/// depend on how many rows the sources were trained on, and hardly on their number.
+/// depend on how many rows the sources were trained on; it grows linearly with their number.
 ///
 /// Tasks that were added before, frozen or with a trunk of their own, are no sources and change
 /// nothing: adding d and then e gives the same d and e as e and then d.
