@@ -1,3 +1,5 @@
+#include "vierbein/backend/eigen.hpp"  // before all other Eigen headers
+
 #include <fmt/format.h>
 
 #include <Eigen/Eigenvalues>

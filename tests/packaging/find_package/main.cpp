@@ -1,5 +1,5 @@
 // A consumer: uses a little of the library; other.cpp includes the same headers.
-#include <vierbein/core/parameters.hpp>
+#include <vierbein/vierbein.hpp>
 
 vierbein::index_t count_in_other_file();
 

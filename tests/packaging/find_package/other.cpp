@@ -1,4 +1,4 @@
-#include <vierbein/core/parameters.hpp>
+#include <vierbein/vierbein.hpp>
 
 vierbein::index_t count_in_other_file() {
   vierbein::parameters<double> theta;
