@@ -3,6 +3,7 @@
 
 #include <numeric>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "vierbein/data/dataset.hpp"
@@ -42,19 +43,31 @@ inline std::pair<std::vector<index_t>, std::vector<index_t>> training_rows(
   return {std::move(train), std::move(validation)};
 }
 
-/// f(sampler state) of the kind that the options ask for.
-template <class F>
-auto with_sampler(const training& options, const std::vector<index_t>& rows,
-                  const label_table& labels, F&& f) {
-  if (options.balanced) {
-    data::sampler::balanced::state state({.batch = options.batch}, rows, labels.rows_of_task(),
-                                         options.seed);
-    return f(state);
+/// The sampler that the options ask for. One type, so that the loop is compiled once.
+class batch_source {
+ public:
+  batch_source(const training& options, std::span<const index_t> rows,
+               std::span<const std::vector<index_t>> rows_of_task)
+      : state_(options.balanced
+                   ? states(data::sampler::balanced::state({.batch = options.batch}, rows,
+                                                           rows_of_task, options.seed))
+                   : states(data::sampler::shuffled::state({.batch = options.batch}, rows,
+                                                           rows_of_task, options.seed))) {}
+
+  void begin_epoch(index_t epoch) {
+    std::visit([epoch](auto& s) { s.begin_epoch(epoch); }, state_);
   }
-  data::sampler::shuffled::state state({.batch = options.batch}, rows, labels.rows_of_task(),
-                                       options.seed);
-  return f(state);
-}
+  [[nodiscard]] index_t batches() const {
+    return std::visit([](const auto& s) { return s.batches(); }, state_);
+  }
+  [[nodiscard]] std::span<const index_t> batch(index_t i) const {
+    return std::visit([i](const auto& s) { return s.batch(i); }, state_);
+  }
+
+ private:
+  using states = std::variant<data::sampler::shuffled::state, data::sampler::balanced::state>;
+  states state_;
+};
 
 /// `fit`, for types that fit together.
 template <Backend B, class Model, class Dataset, class Optimizer, class Weighting,
@@ -134,10 +147,9 @@ history fit_model(const B& backend, Model& model, const Dataset& data, const tra
     return average.means();
   };
 
-  history result = with_sampler(options, train_rows, labels, [&](auto& batches) {
-    return run_training(backend, trained.theta(), options, names, batches, optimizer, weighting,
-                        step, validate, callbacks...);
-  });
+  batch_source batches(options, train_rows, labels.rows_of_task());
+  history result = run_training(backend, trained.theta(), options, names, batches, optimizer,
+                                weighting, step, validate, callbacks...);
   model = std::move(trained);
   return result;
 }
