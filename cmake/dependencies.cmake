@@ -1,5 +1,5 @@
 # Finds the libraries that vierbein uses. A header library that is not installed is downloaded by
-# FetchContent (headers only, its own build is not run); libcsv and RDKit must be installed.
+# FetchContent (headers only, its own build is not run); libcsv, zlib and RDKit must be installed.
 include(FetchContent)
 
 # vierbein_header_library(<package> <target> VERSION <oldest> URL <archive> SHA256 <hash>
@@ -43,6 +43,11 @@ function(vierbein_find_io_libraries result)
   find_package(Csv QUIET)
   if(NOT Csv_FOUND)
     vierbein_missing_component(IO "libcsv (Debian: libcsv-dev)")
+    return()
+  endif()
+  find_package(ZLIB QUIET)
+  if(NOT ZLIB_FOUND)
+    vierbein_missing_component(IO "zlib (Debian: zlib1g-dev)")
     return()
   endif()
   vierbein_header_library(nlohmann_json nlohmann_json::nlohmann_json VERSION 3.9 INCLUDE include

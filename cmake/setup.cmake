@@ -6,8 +6,8 @@ function(vierbein_setup)
   find_program(apt_get apt-get)
   if(NOT apt_get)
     message(NOTICE "This system has no apt-get: please see to it that g++ 12 or later, Ninja, "
-                   "libcsv and RDKit (with Boost's headers) are installed, and for the tests also "
-                   "clang 19; CMake downloads the header libraries that it does not find.")
+                   "libcsv, zlib and RDKit (with Boost's headers) are installed, and for the tests "
+                   "also clang 19; CMake downloads the header libraries that it does not find.")
     return()
   endif()
   execute_process(COMMAND dpkg-query --show "--showformat=\${Package} \${db:Status-Status}\n"
@@ -55,5 +55,5 @@ endfunction()
 
 # What building a program with all components takes.
 set(vierbein_build_packages
-  g++ ninja-build libeigen3-dev libfmt-dev libxtensor-dev nlohmann-json3-dev libcsv-dev libcli11-dev
-  librdkit-dev libboost-dev)
+  g++ ninja-build libeigen3-dev libfmt-dev libxtensor-dev nlohmann-json3-dev libcsv-dev zlib1g-dev
+  libcli11-dev librdkit-dev libboost-dev)

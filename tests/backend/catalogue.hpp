@@ -344,4 +344,84 @@ void run_affine(const B& b, workspace_of<B>& w, shape s, index_t depth) {
   }
 }
 
+/// Images, a window over them, and so many outputs.
+struct image_case {
+  vb::image_shape image;
+  vb::image_window window;
+  index_t out;
+};
+
+/// One pixel, one line, windows that overlap, that leave pixels out and that reach over the edge;
+/// few and many channels and outputs; lines that are longer and shorter than a register.
+inline constexpr image_case image_cases[] = {
+    {{1, 1, 1}, {1, 1, 1, 0}, 1},    {{3, 4, 5}, {1, 1, 1, 0}, 20}, {{1, 9, 38}, {5, 5, 1, 0}, 6},
+    {{6, 9, 7}, {5, 5, 1, 2}, 16},   {{2, 7, 10}, {3, 2, 2, 1}, 3}, {{5, 8, 8}, {2, 4, 3, 1}, 17},
+    {{16, 5, 6}, {3, 3, 1, 1}, 16},  {{8, 6, 5}, {3, 3, 2, 1}, 33}, {{40, 4, 4}, {2, 2, 2, 0}, 5},
+    {{1, 5, 40}, {1, 40, 1, 0}, 40}, {{4, 5, 5}, {5, 5, 1, 4}, 18}};
+
+/// A convolution of n images with every activation and its gradients in two slabs; pooling.
+template <class B>
+void run_images(const B& b, workspace_of<B>& w, image_case c, index_t n, bool accumulate) {
+  using T = typename B::scalar;
+  using layer = vb::backend::convolution_layer<T, vb::host_space>;
+  using slab = vb::backend::convolution_slab<T, vb::host_space>;
+  const auto& [image, window, out] = c;
+  const vb::image_shape result = window.over(image, out);
+  const index_t depth = window.size() * image.channels;
+  const auto terms = static_cast<double>(depth);
+  const auto x = w.input(n, image.size());
+  const auto filters = w.input(depth, out);
+  const auto bias = w.input(1, out);
+  for (const activation act : activations) {
+    layer one{image, window, x, filters, {}, {}, {}};
+    if (act != activation::tanh) {
+      one.bias = bias;
+    }
+    if (vb::backend::formula::derivative_needs_argument(act)) {
+      one.argument = w.output(numbered("argument", act), n, result.size(), terms + 1);
+    }
+    one.y = w.output(numbered("convolution", act), n, result.size(), terms + 1, 1.25);
+    b.convolve(one, act);
+    // A ReLU of a number near 0 has one gradient or the other: only far from it can they agree.
+    if (act == activation::relu) {
+      const double far = tolerance<float>(terms + 1, 1.25, 1);
+      for (index_t i = 0; i < n; ++i) {
+        for (index_t k = 0; k < one.y.cols; ++k) {
+          if (std::abs(static_cast<double>(one.y(i, k))) < far) {
+            one.y(i, k) = 0;
+          }
+        }
+      }
+    }
+    const double slopes = 1.25 * (terms + 2);
+    const auto per_pixel = static_cast<double>(window.size() * out);
+    const auto places = static_cast<double>(n * result.pixels());
+    slab slabs[2];
+    for (std::size_t s = 0; s < 2; ++s) {
+      slabs[s].dy = w.input(n, result.size());
+      slabs[s].dx = w.output(numbered("convolution dx", act), n, image.size(), per_pixel, slopes);
+      slabs[s].accumulate = accumulate;
+      if (s == 0 || act != activation::gelu) {
+        slabs[s].dw = w.output(numbered("convolution dw", act), depth, out, places, slopes);
+      }
+      if (s == 1 || act != activation::gelu) {
+        slabs[s].db = w.output(numbered("convolution db", act), 1, out, places, slopes);
+      }
+    }
+    if (act == activation::silu) {
+      slabs[1].dx = {};
+    }
+    b.convolve_backward(one, act, {slabs, act == activation::identity ? 1U : 2U});
+  }
+  const vb::image_shape pooled = window.over(image, image.channels);
+  const auto size = static_cast<double>(window.size());
+  for (const auto kind : {vb::backend::pooling::maximum, vb::backend::pooling::mean}) {
+    const bool maximum = kind == vb::backend::pooling::maximum;
+    const auto where = maximum ? w.output("where", n, pooled.size()) : vb::matrix_view<T>{};
+    b.pool(kind, image, window, x, w.output(numbered("pool", kind), n, pooled.size(), size), where);
+    b.pool_backward(kind, image, window, where, w.input(n, pooled.size()),
+                    w.output(numbered("pool backward", kind), n, image.size(), size), accumulate);
+  }
+}
+
 }  // namespace backend_test

@@ -91,6 +91,32 @@ TEST_CASE_TEMPLATE("affine layers in groups", B, HOST_BACKENDS) {
   }
 }
 
+TEST_CASE_TEMPLATE("convolutions and pooling", B, HOST_BACKENDS) {
+  const B backend = make_backend<B>();
+  for (std::size_t i = 0; i < std::size(image_cases); ++i) {
+    for (const index_t n : {index_t{0}, index_t{1}, index_t{7}}) {
+      for (const bool strided : {false, true}) {
+        for (const bool accumulate : {false, true}) {
+          CAPTURE(i);
+          CAPTURE(n);
+          CAPTURE(strided);
+          CAPTURE(accumulate);
+          agree(backend, strided,
+                [&](const auto& b, auto& w) { run_images(b, w, image_cases[i], n, accumulate); });
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("convolutions of images that fill several panels", B, HOST_BACKENDS) {
+  for (const image_case& c :
+       {image_case{{1, 36, 36}, {5, 5, 1, 0}, 6}, image_case{{6, 16, 16}, {5, 5, 1, 0}, 16}}) {
+    agree(make_backend<B>(), false,
+          [&](const auto& b, auto& w) { run_images(b, w, c, 11, false); });
+  }
+}
+
 TEST_CASE_TEMPLATE("an operation may write where it reads", B, HOST_BACKENDS) {
   agree(make_backend<B>(), true, [](const auto& b, auto& w) {
     using T = typename std::remove_cvref_t<decltype(b)>::scalar;

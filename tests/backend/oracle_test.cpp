@@ -627,6 +627,145 @@ TEST_CASE_FIXTURE(oracle, "group spread is the sum over all pairs") {
   }
 }
 
+namespace {
+
+// A number for every element (k, o) of a window's filters, of image i at pixel (y, x, c), or 0
+// outside: what a convolution is, with four loops over the image padded by hand.
+struct padded {
+  vb::image_shape image;
+  vb::image_window window;
+  vb::matrix_view<double> values;
+
+  double operator()(index_t i, index_t y, index_t x, index_t c) const {
+    const bool inside = y >= 0 && y < image.height && x >= 0 && x < image.width;
+    return inside ? values(i, (y * image.width + x) * image.channels + c) : 0;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a convolution, written out") {
+  const vb::backend::reference_double b;
+  for (const image_case& c : image_cases) {
+    const auto& [image, window, out] = c;
+    const vb::image_shape result = window.over(image, out);
+    // The window that lies furthest down and right still begins within the padded image.
+    CHECK((result.height - 1) * window.stride + window.height <= image.height + 2 * window.padding);
+    CHECK(result.height * window.stride + window.height > image.height + 2 * window.padding);
+    workspace<double> w(true);
+    const index_t n = 2;
+    const padded x{image, window, w.input(n, image.size())};
+    const auto filters = w.input(window.size() * image.channels, out);
+    const auto bias = w.input(1, out);
+    const auto y = w.output("y", n, result.size());
+    const vb::backend::convolution_layer<double, vb::host_space> layer{
+        image, window, x.values, filters, bias, {}, y};
+    b.convolve(layer, activation::tanh);
+    const auto dy = w.input(n, result.size());
+    const auto dx = w.output("dx", n, image.size());
+    const auto dw = w.output("dw", window.size() * image.channels, out);
+    const auto db = w.output("db", 1, out);
+    vb::matrix<double> dw_before(dw.rows, out), db_before(1, out), expected(n, image.size());
+    b.copy(1, dw, dw_before.view(), false);
+    b.copy(1, db, db_before.view(), false);
+    const vb::backend::convolution_slab<double, vb::host_space> slab{dy, dx, false, dw, db};
+    b.convolve_backward(layer, activation::tanh, {&slab, 1});
+    double worst = 0;
+    const auto compare = [&](double found, double wanted) {
+      worst = std::max(worst, std::abs(found - wanted));
+    };
+    for (index_t i = 0; i < n; ++i) {
+      for (index_t oy = 0; oy < result.height; ++oy) {
+        for (index_t ox = 0; ox < result.width; ++ox) {
+          for (index_t o = 0; o < out; ++o) {
+            const index_t at = (oy * result.width + ox) * out + o;
+            double total = bias(0, o);
+            const double dz = dy(i, at) * (1 - y(i, at) * y(i, at));
+            db_before(0, o) += dz;
+            for (index_t ky = 0; ky < window.height; ++ky) {
+              for (index_t kx = 0; kx < window.width; ++kx) {
+                for (index_t ch = 0; ch < image.channels; ++ch) {
+                  const index_t k = (ky * window.width + kx) * image.channels + ch;
+                  const index_t py = oy * window.stride + ky - window.padding;
+                  const index_t px = ox * window.stride + kx - window.padding;
+                  total += x(i, py, px, ch) * filters(k, o);
+                  dw_before(k, o) += x(i, py, px, ch) * dz;
+                  if (py >= 0 && py < image.height && px >= 0 && px < image.width) {
+                    expected(i, (py * image.width + px) * image.channels + ch) +=
+                        filters(k, o) * dz;
+                  }
+                }
+              }
+            }
+            compare(y(i, at), std::tanh(total));
+          }
+        }
+      }
+    }
+    for (index_t i = 0; i < n; ++i) {
+      for (index_t k = 0; k < image.size(); ++k) {
+        compare(dx(i, k), expected(i, k));
+      }
+    }
+    for (index_t o = 0; o < out; ++o) {
+      compare(db(0, o), db_before(0, o));
+      for (index_t k = 0; k < dw.rows; ++k) {
+        compare(dw(k, o), dw_before(k, o));
+      }
+    }
+    CHECK(worst < 1e-12);
+  }
+}
+
+TEST_CASE_TEMPLATE("pooling, written out; equal pixels and NaN", B, HOST_BACKENDS) {
+  using T = typename B::scalar;
+  const B b = make_backend<B>();
+  using vb::backend::pooling;
+  // 2 channels of 3 x 3; a window of 2 x 2 in steps of 2 over one pixel of padding: it covers the
+  // corner (0, 0), the pair (0, 1) (0, 2), the pair (1, 0) (2, 0) and the other four.
+  const vb::image_shape image{2, 3, 3};
+  const vb::image_window window{2, 2, 2, 1};
+  vb::matrix<T> x(1, 18), y(1, 8), where(1, 8), dy(1, 8), dx(1, 18, T(100));
+  const T first[] = {-5, -2, -7, -3, 4, 4, 9, 6, 9};  // the other channel is minus this
+  for (index_t p = 0; p < 9; ++p) {
+    x(0, 2 * p) = first[p];
+    x(0, 2 * p + 1) = -first[p];
+  }
+  for (index_t i = 0; i < 8; ++i) {
+    dy(0, i) = static_cast<T>(i + 1);
+  }
+  b.pool(pooling::maximum, image, window, x.view(), y.view(), where.view());
+  const T largest[] = {-5, 5, -2, 7, 9, 3, 9, -4};
+  CHECK(std::equal(largest, largest + 8, y.data()));
+  b.pool_backward(pooling::maximum, image, window, where.view(), dy.view(), dx.view(), true);
+  const T to_first[] = {1, 3, 0, 0, 0, 0, 5, 0, 7};
+  const T to_second[] = {2, 0, 4, 6, 8, 0, 0, 0, 0};  // -4 stands twice: the first gets it
+  for (index_t p = 0; p < 9; ++p) {
+    CHECK(dx(0, 2 * p) == 100 + to_first[p]);
+    CHECK(dx(0, 2 * p + 1) == 100 + to_second[p]);
+  }
+  // The number within the window, of which the first one's pixel is the only one in the image.
+  const T number[] = {3, 3, 2, 3, 3, 1, 2, 0};
+  CHECK(std::equal(number, number + 8, where.data()));
+  b.pool_backward(pooling::maximum, image, window, where.view(), dy.view(), dx.view(), false);
+  for (index_t p = 0; p < 9; ++p) {
+    CHECK(dx(0, 2 * p) == to_first[p]);
+    CHECK(dx(0, 2 * p + 1) == to_second[p]);
+  }
+  b.pool(pooling::mean, image, window, x.view(), y.view(), {});
+  const T mean[] = {-5, 5, T(-4.5), T(4.5), 3, -3, T(5.75), T(-5.75)};
+  CHECK(std::equal(mean, mean + 8, y.data()));
+  b.pool_backward(pooling::mean, image, window, {}, dy.view(), dx.view(), false);
+  const T shares[] = {1, T(1.5), T(1.5), T(2.5), T(1.75), T(1.75), T(2.5), T(1.75), T(1.75)};
+  for (index_t p = 0; p < 9; ++p) {
+    CHECK(dx(0, 2 * p) == shares[p]);
+  }
+  x(0, 8) = std::numeric_limits<T>::quiet_NaN();  // the middle of the first channel
+  b.pool(pooling::maximum, image, window, x.view(), y.view(), where.view());
+  CHECK(std::isnan(y(0, 6)));
+  CHECK(y(0, 7) == -4);
+}
+
 TEST_CASE_TEMPLATE("added noise is standard normal, the same for the same stream", B,
                    HOST_BACKENDS) {
   using T = typename B::scalar;

@@ -87,6 +87,25 @@ TEST_CASE("every operation has the same bits on 1, 2, 3 and 7 threads") {
   }
 }
 
+TEST_CASE("convolutions and pooling have the same bits on 1, 2, 3 and 7 threads") {
+  for (const image_case& c :
+       {image_case{{1, 36, 36}, {5, 5, 1, 0}, 6}, image_case{{6, 16, 16}, {5, 5, 1, 0}, 16},
+        image_case{{16, 9, 11}, {3, 3, 2, 1}, 32}}) {
+    for (const bool strided : {false, true}) {
+      CAPTURE(c.out);
+      CAPTURE(strided);
+      workspace<double> expected(strided);
+      run_images(vb::backend::cpu_double{1}, expected, c, 21, strided);
+      for (const int threads : {2, 3, 7}) {
+        CAPTURE(threads);
+        workspace<double> found(strided);
+        run_images(vb::backend::cpu_double{threads}, found, c, 21, strided);
+        check_same_bits(found, expected);
+      }
+    }
+  }
+}
+
 TEST_CASE("chunks cover the range once, and do not depend on the number of threads") {
   for (const index_t cost : {index_t{0}, index_t{1}, index_t{100}, index_t{1} << 40}) {
     for (const index_t count : {index_t{0}, index_t{1}, index_t{1000}, index_t{100000}}) {

@@ -135,6 +135,15 @@ vb::data::graph_set graphs() {
   return set;
 }
 
+vb::data::image_set images(const vb::image_shape& shape) {
+  std::vector<float> pixels(static_cast<std::size_t>(5 * shape.size()));
+  const vb::random_stream stream{3, 2};
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    pixels[i] = static_cast<float>(stream.normal(i));
+  }
+  return {shape, pixels};
+}
+
 // Builds the model for `inputs`; no two values of a parameter are the same.
 template <class Model>
 Model built(Model model, const typename Model::input_set& inputs) {
@@ -346,6 +355,79 @@ TEST_CASE("a loaded model predicts the same: every encoder, mixed heads") {
     CHECK(std::get<1>(loaded.alignment.parts).bandwidths == std::vector<double>{0.1, 0.2});
     CHECK(std::get<2>(loaded.alignment.parts).coefficient == 0.7);
   }
+  SUBCASE("convolutional") {
+    const auto inputs = images({2, 9, 8});
+    const auto model = built(vb::multitask(encoder::convolutional{.channels = {3, 4},
+                                                                  .kernel = 3,
+                                                                  .padding = 1,
+                                                                  .pool = 2,
+                                                                  .hidden = {7},
+                                                                  .act = vb::activation::tanh,
+                                                                  .dropout = 0.25},
+                                           tasks),
+                             inputs);
+    const auto loaded = through_file(model);
+    check_predictions(backend, model, loaded, inputs);
+    CHECK(loaded.shape() == vb::image_shape{2, 9, 8});
+    CHECK(loaded.encoder.channels == std::vector<index_t>{3, 4});
+    CHECK(loaded.encoder.kernel == 3);
+    CHECK(loaded.encoder.padding == 1);
+    CHECK(loaded.encoder.hidden == std::vector<index_t>{7});
+    CHECK(loaded.encoder.act == vb::activation::tanh);
+    CHECK(loaded.encoder.dropout == 0.25);
+    const std::string said =
+        test::message<error>([&] { (void)loaded.predict(backend, images({2, 8, 9})); });
+    CHECK(said ==
+          "inputs: the model was trained on 2 channels of 9 x 8 pixels, the inputs have 2 "
+          "channels of 8 x 9 pixels");
+  }
+  SUBCASE("residual") {
+    const auto inputs = images({1, 6, 6});
+    const auto model = built(vb::multitask(encoder::residual{.channels = {3, 4},
+                                                             .blocks = 2,
+                                                             .normalise = false,
+                                                             .hidden = {5},
+                                                             .act = vb::activation::silu,
+                                                             .dropout = 0.25},
+                                           tasks),
+                             inputs);
+    const auto loaded = through_file(model);
+    check_predictions(backend, model, loaded, inputs);
+    CHECK(loaded.encoder.channels == std::vector<index_t>{3, 4});
+    CHECK(loaded.encoder.blocks == 2);
+    CHECK(!loaded.encoder.normalise);
+    CHECK(loaded.encoder.act == vb::activation::silu);
+  }
+}
+
+TEST_CASE("a damaged option of an image encoder asks for no memory") {
+  const test::temporary_folder folder;
+  using model_type =
+      decltype(vb::multitask(encoder::convolutional{}, vb::tasks{vb::regression("a")}));
+  vb::save(built(vb::multitask(encoder::convolutional{.channels = {2}, .hidden = {}},
+                               vb::tasks{vb::regression("a")}),
+                 images({1, 8, 8})),
+           folder / "m.st");
+  const io::tensor_file good = io::read_safetensors(folder / "m.st");
+  const auto refusal_of = [&](const std::string& from, const std::string& to) {
+    io::tensor_file content = good;
+    std::string& text = content.metadata.at("vierbein.architecture");
+    const auto position = text.find(from);
+    REQUIRE(position != std::string::npos);
+    text.replace(position, from.size(), to);
+    io::write_safetensors(folder / "m.st", content);
+    return refusal<model_type>(folder / "m.st");
+  };
+  CHECK(refusal_of(R"("channels":[2])", R"("channels":[2000000000000000000])") ==
+        "m.st: trunk/convolution0: expected images of at least one pixel and one channel, found "
+        "2000000000000000000 channels of 4 x 4 pixels");
+  CHECK(refusal_of(R"("kernel":5)", R"("kernel":9000000000000000000)") ==
+        "m.st: encoder::convolutional: expected a window and a stride of 1 to 4096 pixels, found "
+        "9000000000000000000 x 9000000000000000000 and 1");
+  CHECK(
+      refusal_of(R"("width":8)", R"("width":4000000000000000000)") ==
+      "m.st: encoder::convolutional: expected images of at least one pixel and one channel, found "
+      "1 channel of 8 x 4000000000000000000 pixels");
 }
 
 TEST_CASE_TEMPLATE("every alignment loss is stored", A, alignment::none, alignment::autoencoding,

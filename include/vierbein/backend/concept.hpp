@@ -15,6 +15,7 @@
 #include <span>
 
 #include "vierbein/backend/formulas.hpp"
+#include "vierbein/core/image.hpp"
 #include "vierbein/core/random.hpp"
 #include "vierbein/core/view.hpp"
 
@@ -45,6 +46,37 @@ struct affine_layer {
   matrix_view<T, Space> y;             ///< (rows, out)
 };
 
+/// A convolution layer on images, channels last (core/image.hpp):
+///     y(i, p, o) = act(bias(o) + Σ_k x(i, pixel k of the window at position p) w(k, o)),
+/// pixels outside the image being 0. k = (row · window.width + column) · channels + channel. A row
+/// of y is itself an image, of shape window.over(image, out); as (n · positions, out) its values
+/// are the product of all patches with w. `argument` (act's argument, like y) may be empty.
+template <class T, class Space>
+struct convolution_layer {
+  image_shape image;
+  image_window window;
+  matrix_view<const T, Space> x;     ///< (n, image.size())
+  matrix_view<const T, Space> w;     ///< (window.size() · channels, out)
+  matrix_view<const T, Space> bias;  ///< (1, out) or empty
+  matrix_view<T, Space> argument;    ///< (n, positions · out) or empty
+  matrix_view<T, Space> y;           ///< (n, positions · out)
+};
+
+/// What one slab of cotangents `dy` of a convolution layer gives. Empty destinations are not
+/// wanted; dw and db are added to, dx is added to or assigned.
+template <class T, class Space>
+struct convolution_slab {
+  matrix_view<const T, Space> dy;  ///< (n, positions · out)
+  matrix_view<T, Space> dx;        ///< (n, image.size()) or empty
+  bool accumulate = false;         ///< dx is added to
+  matrix_view<T, Space> dw;        ///< (window.size() · channels, out) or empty
+  matrix_view<T, Space> db;        ///< (1, out) or empty
+};
+
+/// How the pixels under a window become one. Padding does not count: `maximum` is that of the
+/// pixels inside the image, `mean` is divided by their number.
+enum class pooling { maximum, mean };
+
 /// Hyper-parameters of one Adam step, bias corrections included.
 struct adam_coefficients {
   double learning_rate, beta1, beta2, epsilon, decay;
@@ -74,15 +106,23 @@ using indices_of = array_view<const std::int32_t, typename B::space>;
 template <class B>
 concept Backend =
     Scalar<typename B::scalar> &&
-    requires(const B& b, backend::matrix_of<B> out, backend::const_matrix_of<B> in,
-             backend::indices_of<B> indices, backend::array_of<B> flat,
-             std::span<const backend::product<typename B::scalar, typename B::space>> products,
-             std::span<const backend::affine_layer<typename B::scalar, typename B::space>> layers,
-             typename B::scalar s, random_stream stream) {
+    requires(
+        const B& b, backend::matrix_of<B> out, backend::const_matrix_of<B> in,
+        backend::indices_of<B> indices, backend::array_of<B> flat,
+        std::span<const backend::product<typename B::scalar, typename B::space>> products,
+        std::span<const backend::affine_layer<typename B::scalar, typename B::space>> layers,
+        backend::convolution_layer<typename B::scalar, typename B::space> convolution,
+        std::span<const backend::convolution_slab<typename B::scalar, typename B::space>> slabs,
+        typename B::scalar s, random_stream stream) {
       typename B::space;
       typename B::memory;
       b.multiply(backend::transposition::nn, products, true);
       b.affine(layers, activation::relu);
+      b.convolve(convolution, activation::relu);
+      b.convolve_backward(convolution, activation::relu, slabs);
+      b.pool(backend::pooling::maximum, convolution.image, convolution.window, in, out, out);
+      b.pool_backward(backend::pooling::maximum, convolution.image, convolution.window, in, in, out,
+                      true);
       b.column_sums(in, out, true);
       b.sum(in, s, out, true);
       b.copy(s, in, out, true);

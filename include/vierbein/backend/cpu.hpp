@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "vierbein/backend/eigen.hpp"
+#include "vierbein/backend/cpu_convolution.hpp"
 #include "vierbein/backend/host.hpp"
 
 namespace vierbein::backend {
@@ -61,53 +61,6 @@ class flush_subnormals {
   const flush_subnormals flush;
   for (index_t k = 0; k < count; ++k) {
     call(what, k);
-  }
-}
-
-/// Packing buffers of Eigen's product kernel, kept by each thread: Eigen would allocate them anew.
-template <Scalar T>
-class product_blocking : public Eigen::internal::level3_blocking<T, T> {
- public:
-  product_blocking(Eigen::Index rows, Eigen::Index cols, Eigen::Index depth) {
-    this->m_mc = rows;
-    this->m_nc = cols;
-    this->m_kc = depth;
-    Eigen::internal::computeProductBlockingSizes<T, T>(this->m_kc, this->m_mc, this->m_nc,
-                                                       Eigen::Index{1});
-    static thread_local aligned_vector<T> buffer;
-    const auto a = static_cast<std::size_t>(this->m_mc * this->m_kc + 64);
-    const auto b = static_cast<std::size_t>(this->m_kc * this->m_nc + 64);
-    if (buffer.size() < a + b) {
-      buffer.resize(a + b);
-    }
-    this->m_blockA = buffer.data();
-    this->m_blockB = buffer.data() + a / 16 * 16;
-  }
-};
-
-/// C += A B, A Bᵀ or Aᵀ B. Eigen's kernel works on column-major matrices, and a row-major C is the
-/// transpose of a column-major one: Cᵀ += Bᵀ Aᵀ.
-template <Scalar T>
-[[gnu::noinline]] void add_product(transposition kind, matrix_view<const T> a,
-                                   matrix_view<const T> b, matrix_view<T> c) {
-  using Eigen::ColMajor;
-  using Eigen::RowMajor;
-  const index_t depth = kind == transposition::tn ? a.rows : a.cols;
-  if (c.rows == 0 || c.cols == 0 || depth == 0) {
-    return;
-  }
-  product_blocking<T> blocking(c.cols, c.rows, depth);
-  const auto call = [&]<int OrderB, int OrderA>() {
-    Eigen::internal::general_matrix_matrix_product<Eigen::Index, T, OrderB, false, T, OrderA, false,
-                                                   ColMajor, 1>::run(c.cols, c.rows, depth, b.data,
-                                                                     b.stride, a.data, a.stride,
-                                                                     c.data, 1, c.stride, T{1},
-                                                                     blocking, nullptr);
-  };
-  switch (kind) {
-    case transposition::nn: call.template operator()<ColMajor, ColMajor>(); break;
-    case transposition::nt: call.template operator()<RowMajor, ColMajor>(); break;
-    case transposition::tn: call.template operator()<ColMajor, RowMajor>(); break;
   }
 }
 
@@ -192,6 +145,29 @@ class basic_cpu : public host<basic_cpu<T>, T> {
         affine_rows(layer, act, first, std::min(product_rows, layer.y.rows - first));
       }
     });
+  }
+
+  void convolve(const convolution_layer<T, host_space>& layer, activation act) const {
+    const detail::convolution<T> work(layer, act);
+    const index_t images = work.images_together();
+    each((layer.x.rows + images - 1) / images, work.cost() > product_threshold, [&](index_t piece) {
+      work.forward(piece * images, std::min(layer.x.rows, (piece + 1) * images));
+    });
+  }
+
+  void convolve_backward(const convolution_layer<T, host_space>& layer, activation act,
+                         std::span<const convolution_slab<T, host_space>> slabs) const {
+    const detail::convolution<T> work(layer, act);
+    // Every piece sums the gradients of its images apart; these sums are added in order.
+    const index_t images = work.images_apart();
+    const index_t pieces = (layer.x.rows + images - 1) / images;
+    T* const sums = work.sums(pieces, slabs);
+    each(pieces, work.cost() > product_threshold, [&](index_t piece) {
+      work.backward(piece * images, std::min(layer.x.rows, (piece + 1) * images), slabs,
+                    sums + piece * work.sums_size(slabs));
+    });
+    run(layer.w.cols, pieces * layer.w.rows,
+        [&](index_t first, index_t last) { work.add_up(slabs, sums, pieces, first, last); });
   }
 
   void column_sums(const_view x, view out, bool accumulate) const {

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "vierbein/backend/concept.hpp"
+#include "vierbein/backend/image_kernels.hpp"
 #include "vierbein/core/arena.hpp"
 
 namespace vierbein::backend {
@@ -585,6 +586,43 @@ class host {
           }
         }
       });
+    });
+  }
+
+  /// y = the images x pooled under a window; x (n, image.size()), y (n, positions · channels).
+  /// `where`, like y, receives the number of the largest pixel within the window, the first of
+  /// several; it may be empty for a mean.
+  void pool(pooling kind, const image_shape& image, const image_window& window, const_view x,
+            view y, view where) const {
+    rows(x.rows, y.cols * window.size() * 2, [&](index_t r) {
+      if (kind == pooling::maximum) {
+        image_kernels::max_pool(image, window, x.row(r), y.row(r), where.row(r));
+      } else {
+        image_kernels::average_pool(image, window, x.row(r), y.row(r));
+      }
+    });
+  }
+
+  /// dx (+)= dy at the largest pixel, or its share at every pixel
+  void pool_backward(pooling kind, const image_shape& image, const image_window& window,
+                     const_view where, const_view dy, view dx, bool accumulate) const {
+    // Windows side by side: every pixel is written once, and only those that none covers are not.
+    const bool apart = kind == pooling::maximum && !accumulate && window.stride >= window.height &&
+                       window.stride >= window.width;
+    const image_shape out = window.over(image, image.channels);
+    const bool covered = window.stride == window.height && window.stride == window.width &&
+                         out.height * window.stride >= image.height + window.padding &&
+                         out.width * window.stride >= image.width + window.padding;
+    rows(dy.rows, dy.cols * window.size() * 2, [&](index_t r) {
+      T* to = dx.row(r);
+      if (!accumulate && !(apart && covered)) {
+        std::fill_n(to, dx.cols, T{0});
+      }
+      if (kind == pooling::maximum) {
+        image_kernels::max_pool_backward(image, window, where.row(r), dy.row(r), apart, to);
+      } else {
+        image_kernels::average_pool_backward(image, window, dy.row(r), to);
+      }
     });
   }
 

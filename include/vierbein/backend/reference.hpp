@@ -2,6 +2,8 @@
 // It is the oracle that the other backends are tested against.
 #pragma once
 
+#include <vector>
+
 #include "vierbein/backend/host.hpp"
 
 namespace vierbein::backend {
@@ -66,6 +68,81 @@ class basic_reference : public host<basic_reference<T>, T> {
     }
   }
 
+  /// y(i, p, o) = act(bias(o) + Σ_k x(i, pixel k at p) w(k, o)); see convolution_layer
+  void convolve(const convolution_layer<T, host_space>& layer, activation act) const {
+    const index_t out = layer.w.cols;
+    for (index_t i = 0; i < layer.x.rows; ++i) {
+      for (index_t p = 0; p < layer.y.cols / out; ++p) {
+        for (index_t o = 0; o < out; ++o) {
+          double total = layer.bias.data != nullptr ? static_cast<double>(layer.bias(0, o)) : 0.0;
+          each_pixel(layer, p, [&](index_t k, index_t pixel) {
+            total += static_cast<double>(layer.x(i, pixel)) * static_cast<double>(layer.w(k, o));
+          });
+          if (layer.argument.data != nullptr) {
+            layer.argument(i, p * out + o) = static_cast<T>(total);
+          }
+          layer.y(i, p * out + o) = formula::activate(act, static_cast<T>(total));
+        }
+      }
+    }
+  }
+
+  /// dz = dy act'(·); dx(i, pixel k at p) (+)= Σ dz(i, p, o) w(k, o), dw(k, o) += Σ x(i, pixel k at
+  /// p) dz(i, p, o), db(o) += Σ dz(i, p, o), for every slab
+  void convolve_backward(const convolution_layer<T, host_space>& layer, activation act,
+                         std::span<const convolution_slab<T, host_space>> slabs) const {
+    const index_t n = layer.x.rows;
+    const index_t out = layer.w.cols;
+    const index_t positions = layer.y.cols / out;
+    for (const auto& slab : slabs) {
+      std::vector<double> gradient(static_cast<std::size_t>(n * layer.y.cols));
+      for (index_t i = 0; i < n; ++i) {
+        for (index_t c = 0; c < layer.y.cols; ++c) {
+          const T v = layer.argument.data != nullptr ? layer.argument(i, c) : layer.y(i, c);
+          gradient[static_cast<std::size_t>(i * layer.y.cols + c)] =
+              static_cast<double>(slab.dy(i, c) * formula::activation_slope(act, v));
+        }
+      }
+      const auto dz = [&](index_t i, index_t p, index_t o) {
+        return gradient[static_cast<std::size_t>((i * positions + p) * out + o)];
+      };
+      for (index_t o = 0; o < out && slab.db.data != nullptr; ++o) {
+        double total = static_cast<double>(slab.db(0, o));
+        for (index_t i = 0; i < n; ++i) {
+          for (index_t p = 0; p < positions; ++p) {
+            total += dz(i, p, o);
+          }
+        }
+        slab.db(0, o) = static_cast<T>(total);
+      }
+      std::vector<double> dw(static_cast<std::size_t>(layer.w.size()), 0.0);
+      std::vector<double> dx(static_cast<std::size_t>(layer.image.size()));
+      for (index_t i = 0; i < n; ++i) {
+        std::fill(dx.begin(), dx.end(), 0.0);
+        for (index_t p = 0; p < positions; ++p) {
+          each_pixel(layer, p, [&](index_t k, index_t pixel) {
+            for (index_t o = 0; o < out; ++o) {
+              dw[static_cast<std::size_t>(k * out + o)] +=
+                  static_cast<double>(layer.x(i, pixel)) * dz(i, p, o);
+              dx[static_cast<std::size_t>(pixel)] +=
+                  static_cast<double>(layer.w(k, o)) * dz(i, p, o);
+            }
+          });
+        }
+        for (index_t c = 0; c < layer.image.size() && slab.dx.data != nullptr; ++c) {
+          const double old = slab.accumulate ? static_cast<double>(slab.dx(i, c)) : 0.0;
+          slab.dx(i, c) = static_cast<T>(old + dx[static_cast<std::size_t>(c)]);
+        }
+      }
+      for (index_t k = 0; k < layer.w.rows && slab.dw.data != nullptr; ++k) {
+        for (index_t o = 0; o < out; ++o) {
+          slab.dw(k, o) = static_cast<T>(static_cast<double>(slab.dw(k, o)) +
+                                         dw[static_cast<std::size_t>(k * out + o)]);
+        }
+      }
+    }
+  }
+
   /// out (1, cols) (+)= Σ_r x(r, ·)
   void column_sums(const_view x, view out, bool accumulate) const {
     for (index_t c = 0; c < x.cols; ++c) {
@@ -107,6 +184,28 @@ class basic_reference : public host<basic_reference<T>, T> {
       total += static_cast<double>(v) * static_cast<double>(v);
     }
     return total;
+  }
+
+ private:
+  // f(k, element of the image) for every element k of the window at position p that lies within the
+  // image.
+  template <class F>
+  static void each_pixel(const convolution_layer<T, host_space>& layer, index_t p, F&& f) {
+    const auto& [image, window, x, w, bias, argument, y] = layer;
+    const index_t across = window.over(image, w.cols).width;
+    for (index_t ky = 0; ky < window.height; ++ky) {
+      for (index_t kx = 0; kx < window.width; ++kx) {
+        const index_t iy = p / across * window.stride - window.padding + ky;
+        const index_t ix = p % across * window.stride - window.padding + kx;
+        if (iy < 0 || iy >= image.height || ix < 0 || ix >= image.width) {
+          continue;
+        }
+        for (index_t c = 0; c < image.channels; ++c) {
+          f((ky * window.width + kx) * image.channels + c,
+            (iy * image.width + ix) * image.channels + c);
+        }
+      }
+    }
   }
 };
 

@@ -3,13 +3,17 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <type_traits>
+#include <vector>
 #include <xtensor/xadapt.hpp>
 #include <xtensor/xexpression.hpp>
 #include <xtensor/xstorage.hpp>
 #include <xtensor/xtensor_config.hpp>
 
 #include "vierbein/core/matrix.hpp"
+#include "vierbein/data/images.hpp"
 
 #if defined(__clang__) && __clang_major__ >= 19 && XTENSOR_VERSION_MAJOR == 0 && \
     XTENSOR_VERSION_MINOR < 26
@@ -43,6 +47,29 @@ matrix<double> to_matrix(const xt::xexpression<E>& expression) {
     }
   }
   return result;
+}
+
+/// Images from an xtensor expression of rank 4, N x C x H x W, or of rank 3, N x H x W. An
+/// expression of std::uint8_t gives bytes, which stand for b / 255; any other, the numbers
+/// themselves. Throws for another rank, an extent of 0 and numbers that are NaN or infinite.
+template <class E>
+data::image_set to_images(const xt::xexpression<E>& expression) {
+  const E& values = expression.derived_cast();
+  const std::size_t rank = values.dimension();
+  require(rank == 3 || rank == 4, "to_images", "expected an array of rank 3 or 4, found rank {}",
+          rank);
+  using given = std::remove_cvref_t<typename E::value_type>;
+  using kept = std::conditional_t<std::is_same_v<given, std::uint8_t>, std::uint8_t, float>;
+  const image_shape shape{rank == 4 ? static_cast<index_t>(values.shape()[1]) : 1,
+                          static_cast<index_t>(values.shape()[rank - 2]),
+                          static_cast<index_t>(values.shape()[rank - 1])};
+  std::vector<kept> pixels;
+  pixels.reserve(values.size());
+  for (auto it = values.template begin<xt::layout_type::row_major>();
+       it != values.template end<xt::layout_type::row_major>(); ++it) {
+    pixels.push_back(static_cast<kept>(*it));
+  }
+  return {shape, pixels};
 }
 
 /// An xtensor expression of shape (rows, cols) over the elements of `values`, which must outlive

@@ -1,0 +1,382 @@
+// Windows on images in host memory, channels last: gathering patches, scattering their gradients,
+// pooling. Plain functions of one image or one line of it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "vierbein/core/image.hpp"
+
+namespace vierbein::backend::image_kernels {
+
+/// What lies of [first, first + count) within [0, extent).
+struct overlap {
+  index_t begin, end;  ///< relative to `first`; empty when begin == end
+  constexpr overlap(index_t first, index_t count, index_t extent)
+      : begin(std::clamp<index_t>(-first, 0, count)),
+        end(std::max(begin, std::clamp<index_t>(extent - first, 0, count))) {}
+};
+
+/// The same as std::copy_n, for stretches that are mostly short: no call.
+template <class T>
+inline void copy_short(const T* from, index_t n, T* to) {
+  constexpr index_t block = 32 / static_cast<index_t>(sizeof(T));
+  if (n >= block) {
+    for (index_t i = 0; i + block < n; i += block) {
+      std::memcpy(to + i, from + i, 32);
+    }
+    std::memcpy(to + n - block, from + n - block, 32);
+    return;
+  }
+  if (n >= block / 2) {
+    std::memcpy(to, from, 16);
+    std::memcpy(to + n - block / 2, from + n - block / 2, 16);
+    return;
+  }
+  for (index_t i = 0; i < n; ++i) {
+    to[i] = from[i];
+  }
+}
+
+/// to += from, for stretches that are mostly short.
+template <class T>
+inline void add_short(const T* from, index_t n, T* to) {
+  const auto block = [&](auto size) {
+    constexpr std::size_t lanes = decltype(size)::value;
+    T a[lanes];
+    T b[lanes];
+    std::memcpy(a, from, sizeof(a));
+    std::memcpy(b, to, sizeof(b));
+    for (std::size_t i = 0; i < lanes; ++i) {
+      b[i] += a[i];
+    }
+    std::memcpy(to, b, sizeof(b));
+    from += lanes;
+    to += lanes;
+    n -= static_cast<index_t>(lanes);
+  };
+  constexpr auto eight = std::integral_constant<std::size_t, 32 / sizeof(T)>();
+  constexpr auto four = std::integral_constant<std::size_t, 16 / sizeof(T)>();
+  while (n >= static_cast<index_t>(eight())) {
+    block(eight);
+  }
+  if (n >= static_cast<index_t>(four())) {
+    block(four);
+  }
+  for (index_t i = 0; i < n; ++i) {
+    to[i] += from[i];
+  }
+}
+
+/// Patches of line `oy` of the window's positions, one below the other: row ox of `out` (positions
+/// of a line, window.size() · channels) holds the window's pixels in order, 0 outside the image.
+template <class T>
+void gather_patches(const image_shape& image, const image_window& window, index_t oy,
+                    index_t positions, const T* x, T* out) {
+  const index_t channels = image.channels;
+  const index_t length = window.width * channels;
+  const index_t top = oy * window.stride - window.padding;
+  const overlap vertical(top, window.height, image.height);
+  for (index_t ox = 0; ox < positions; ++ox, out += window.height * length) {
+    const index_t left = ox * window.stride - window.padding;
+    const overlap horizontal(left, window.width, image.width);
+    if (vertical.begin > 0 || vertical.end < window.height || horizontal.begin > 0 ||
+        horizontal.end < window.width) {
+      std::fill_n(out, window.height * length, T{0});
+    }
+    const index_t n = (horizontal.end - horizontal.begin) * channels;
+    const T* from = x + ((top + vertical.begin) * image.width + left + horizontal.begin) * channels;
+    T* to = out + vertical.begin * length + horizontal.begin * channels;
+    for (index_t ky = vertical.begin; ky < vertical.end; ++ky) {
+      copy_short(from, n, to);
+      from += image.width * channels;
+      to += length;
+    }
+  }
+}
+
+/// dx += the patches `in` at the places where gather_patches found them.
+template <class T>
+void scatter_patches(const image_shape& image, const image_window& window, index_t oy,
+                     index_t positions, const T* in, T* dx) {
+  const index_t channels = image.channels;
+  const index_t length = window.width * channels;
+  const index_t top = oy * window.stride - window.padding;
+  const overlap vertical(top, window.height, image.height);
+  for (index_t ox = 0; ox < positions; ++ox, in += window.height * length) {
+    const index_t left = ox * window.stride - window.padding;
+    const overlap horizontal(left, window.width, image.width);
+    const index_t n = (horizontal.end - horizontal.begin) * channels;
+    for (index_t ky = vertical.begin; ky < vertical.end; ++ky) {
+      const T* from = in + ky * length + horizontal.begin * channels;
+      add_short(from, n, dx + ((top + ky) * image.width + left + horizontal.begin) * channels);
+    }
+  }
+}
+
+/// Positions [first, last) of a line at which column `kx` of the window lies within the image.
+struct line_range {
+  index_t first, last;
+  line_range(const image_shape& image, const image_window& window, index_t positions, index_t kx)
+      : first(0), last(positions) {
+    const index_t shift = kx - window.padding;  // position ox meets pixel ox · stride + shift
+    const auto up = [&](index_t pixels) {
+      return std::clamp<index_t>((pixels + window.stride - 1) / window.stride, 0, positions);
+    };
+    if (shift < 0) {
+      first = up(-shift);
+    }
+    if ((positions - 1) * window.stride + shift >= image.width) {
+      last = std::max(first, up(image.width - shift));
+    }
+  }
+};
+
+/// Calls f(k, line, first, last, from) for every pixel k = (ky, kx, c) of the window and the
+/// positions [first, last) of line `line`, one of `lines` from `oy` on, at which it lies in the
+/// image; `from` is where position `first` finds it, the next one stride · channels further.
+template <class F>
+void each_plane(const image_shape& image, const image_window& window, index_t oy, index_t lines,
+                index_t positions, F&& f) {
+  const index_t step = window.stride * image.width * image.channels;
+  index_t k = 0;
+  for (index_t ky = 0; ky < window.height; ++ky) {
+    const index_t top = oy * window.stride - window.padding + ky;
+    for (index_t kx = 0; kx < window.width; ++kx) {
+      const line_range range(image, window, positions, kx);
+      const index_t from =
+          (top * image.width + range.first * window.stride + kx - window.padding) * image.channels;
+      for (index_t c = 0; c < image.channels; ++c, ++k) {
+        for (index_t l = 0; l < lines; ++l) {
+          const index_t iy = top + l * window.stride;
+          const bool inside = iy >= 0 && iy < image.height;
+          f(k, l, range.first, inside ? range.last : range.first, from + c + l * step);
+        }
+      }
+    }
+  }
+}
+
+/// The transpose of gather_patches, for several lines of an image: element (k, line · positions +
+/// ox) of `out`, whose rows are `stride_out` apart. Good for few outputs.
+template <class T>
+void gather_planes(const image_shape& image, const image_window& window, index_t oy, index_t lines,
+                   index_t positions, const T* x, T* out, index_t stride_out) {
+  const index_t step = window.stride * image.channels;
+  each_plane(image, window, oy, lines, positions,
+             [&](index_t k, index_t line, index_t first, index_t last, index_t from) {
+               T* to = out + k * stride_out + line * positions;
+               for (index_t i = 0; i < first; ++i) {
+                 to[i] = T{0};
+               }
+               for (index_t i = last; i < positions; ++i) {
+                 to[i] = T{0};
+               }
+               if (step == 1) {
+                 copy_short(x + from, last - first, to + first);
+                 return;
+               }
+               for (index_t i = first; i < last; ++i) {
+                 to[i] = x[from + (i - first) * step];
+               }
+             });
+}
+
+/// dx += the transposed patches `in` at the places where gather_planes found them.
+template <class T>
+void scatter_planes(const image_shape& image, const image_window& window, index_t oy, index_t lines,
+                    index_t positions, const T* in, index_t stride_in, T* dx) {
+  const index_t step = window.stride * image.channels;
+  each_plane(image, window, oy, lines, positions,
+             [&](index_t k, index_t line, index_t first, index_t last, index_t at) {
+               const T* from = in + k * stride_in + line * positions;
+               if (step == 1) {
+                 add_short(from + first, last - first, dx + at);
+                 return;
+               }
+               for (index_t i = first; i < last; ++i) {
+                 dx[at + (i - first) * step] += from[i];
+               }
+             });
+}
+
+/// Goes through the window's positions in blocks of neighbours on a line: a block's elements are
+/// contiguous in scratch memory, whatever the number of channels, so that comparing them
+/// vectorises.
+class pooling_blocks {
+ public:
+  static constexpr index_t size = 512;  ///< elements of a block, at most
+
+  pooling_blocks(const image_shape& image, const image_window& window)
+      : image_(image), window_(window), out_(window.over(image, image.channels)) {}
+
+  /// f(block, first element of y) for every block.
+  template <class F>
+  void each(F&& f) {
+    const index_t channels = std::min(size, image_.channels);
+    const index_t most = size / channels;
+    for (oy_ = 0; oy_ < out_.height; ++oy_) {
+      for (channel_ = 0; channel_ < image_.channels; channel_ += channels) {
+        width_ = std::min(channels, image_.channels - channel_);
+        for (ox_ = 0; ox_ < out_.width; ox_ += most) {
+          positions_ = std::min(most, out_.width - ox_);
+          f((oy_ * out_.width + ox_) * image_.channels + channel_);
+        }
+      }
+    }
+  }
+
+  [[nodiscard]] index_t positions() const { return positions_; }
+  [[nodiscard]] index_t width() const { return width_; }  ///< channels of the block
+
+  /// f(k, first position, positions, element of the image) for every pixel k of the window and the
+  /// block's positions at which it lies within the image; from position to position it is stride ·
+  /// channels elements further.
+  template <class F>
+  void each_pixel(F&& f) const {
+    for (index_t ky = 0; ky < window_.height; ++ky) {
+      const index_t iy = oy_ * window_.stride - window_.padding + ky;
+      if (iy < 0 || iy >= image_.height) {
+        continue;
+      }
+      for (index_t kx = 0; kx < window_.width; ++kx) {
+        const line_range range(image_, window_, out_.width, kx);
+        const index_t first = std::max(range.first, ox_);
+        const index_t last = std::min(range.last, ox_ + positions_);
+        if (first < last) {
+          const index_t ix = first * window_.stride - window_.padding + kx;
+          f(ky * window_.width + kx, first - ox_, last - first,
+            (iy * image_.width + ix) * image_.channels + channel_);
+        }
+      }
+    }
+  }
+
+ private:
+  image_shape image_;
+  image_window window_;
+  image_shape out_;
+  index_t oy_ = 0, ox_ = 0, channel_ = 0, width_ = 0, positions_ = 0;
+};
+
+/// y: the largest pixel under the window; where: its number within the window, the first of
+/// several. NaN counts as largest.
+template <class T>
+void max_pool(const image_shape& image, const image_window& window, const T* x, T* y, T* where) {
+  T best[pooling_blocks::size];
+  T chosen[pooling_blocks::size];
+  T candidate[pooling_blocks::size];
+  const index_t step = window.stride * image.channels;
+  pooling_blocks block(image, window);
+  block.each([&](index_t to) {
+    const index_t width = block.width();
+    std::fill_n(chosen, block.positions() * width, T{-1});
+    block.each_pixel([&](index_t k, index_t first, index_t positions, index_t at) {
+      for (index_t p = 0; p < positions; ++p) {
+        copy_short(x + at + p * step, width, candidate + p * width);
+      }
+      T* const b = best + first * width;
+      T* const w = chosen + first * width;
+      const auto number = static_cast<T>(k);
+      for (index_t i = 0; i < positions * width; ++i) {
+        // Neither "not smaller" nor "not equal": so NaN wins, and then stays.
+        const bool more = w[i] < 0 || (!(candidate[i] <= b[i]) && b[i] == b[i]);
+        b[i] = more ? candidate[i] : b[i];
+        w[i] = more ? number : w[i];
+      }
+    });
+    for (index_t p = 0; p < block.positions(); ++p) {
+      copy_short(best + p * width, width, y + to + p * image.channels);
+      copy_short(chosen + p * width, width, where + to + p * image.channels);
+    }
+  });
+}
+
+/// dx += dy at the pixel that `where` names; with `assign`, dx = dy there and 0 at the window's
+/// other pixels, for windows that do not overlap.
+template <class T>
+void max_pool_backward(const image_shape& image, const image_window& window, const T* where,
+                       const T* dy, bool assign, T* dx) {
+  T gradient[pooling_blocks::size];
+  T chosen[pooling_blocks::size];
+  T share[pooling_blocks::size];
+  const index_t step = window.stride * image.channels;
+  pooling_blocks block(image, window);
+  block.each([&](index_t from) {
+    const index_t width = block.width();
+    for (index_t p = 0; p < block.positions(); ++p) {
+      copy_short(dy + from + p * image.channels, width, gradient + p * width);
+      copy_short(where + from + p * image.channels, width, chosen + p * width);
+    }
+    block.each_pixel([&](index_t k, index_t first, index_t positions, index_t at) {
+      const T* const g = gradient + first * width;
+      const T* const w = chosen + first * width;
+      const auto number = static_cast<T>(k);
+      for (index_t i = 0; i < positions * width; ++i) {
+        share[i] = w[i] == number ? g[i] : T{0};
+      }
+      for (index_t p = 0; p < positions; ++p) {
+        if (assign) {
+          copy_short(share + p * width, width, dx + at + p * step);
+        } else {
+          add_short(share + p * width, width, dx + at + p * step);
+        }
+      }
+    });
+  });
+}
+
+/// f(position, window's overlap vertically and horizontally, its top left pixel) for the window
+/// over one image.
+template <class F>
+void each_position(const image_shape& image, const image_window& window, F&& f) {
+  const image_shape out = window.over(image, image.channels);
+  for (index_t oy = 0; oy < out.height; ++oy) {
+    const index_t top = oy * window.stride - window.padding;
+    const overlap vertical(top, window.height, image.height);
+    for (index_t ox = 0; ox < out.width; ++ox) {
+      const index_t left = ox * window.stride - window.padding;
+      f(oy * out.width + ox, vertical, overlap(left, window.width, image.width),
+        top * image.width + left);
+    }
+  }
+}
+
+/// Calls f(y pointer offset, x pointer offset, share) for every pixel under the window at every
+/// position; share is 1 / (pixels of the image under the window).
+template <class T, class F>
+void each_share(const image_shape& image, const image_window& window, F&& f) {
+  each_position(image, window, [&](index_t position, overlap rows, overlap cols, index_t corner) {
+    const auto share = T{1} / static_cast<T>((rows.end - rows.begin) * (cols.end - cols.begin));
+    for (index_t ky = rows.begin; ky < rows.end; ++ky) {
+      for (index_t kx = cols.begin; kx < cols.end; ++kx) {
+        f(position * image.channels, (corner + ky * image.width + kx) * image.channels, share);
+      }
+    }
+  });
+}
+
+template <class T>
+void average_pool(const image_shape& image, const image_window& window, const T* x, T* y) {
+  std::fill_n(y, window.over(image, image.channels).size(), T{0});
+  each_share<T>(image, window, [&](index_t to, index_t from, T share) {
+    for (index_t c = 0; c < image.channels; ++c) {
+      y[to + c] += share * x[from + c];
+    }
+  });
+}
+
+/// dx += the share that each pixel had
+template <class T>
+void average_pool_backward(const image_shape& image, const image_window& window, const T* dy,
+                           T* dx) {
+  each_share<T>(image, window, [&](index_t from, index_t to, T share) {
+    for (index_t c = 0; c < image.channels; ++c) {
+      dx[to + c] += share * dy[from + c];
+    }
+  });
+}
+
+}  // namespace vierbein::backend::image_kernels
