@@ -18,13 +18,15 @@ history two_epochs() {
                       .train_loss = 0.1,
                       .task_losses = {1, 2},
                       .weights = {0.25, 1e-300},
-                      .learning_rate = 1e-3});
+                      .learning_rate = 1e-3,
+                      .branches = {{"left", 0.5}, {"right", -1}}});
   h.epochs.push_back({.epoch = 2,
                       .seconds = 0.25,
                       .train_loss = std::numeric_limits<double>::infinity(),
                       .validation_loss = 1.0 / 3,
                       .task_losses = {1},
-                      .alignment_loss = 2});
+                      .alignment_loss = 2,
+                      .note = "branch 'b', twice"});
   return h;
 }
 
@@ -34,10 +36,10 @@ TEST_CASE("a history becomes CSV with names quoted where needed") {
   std::ostringstream out;
   two_epochs().write_csv(out);
   CHECK(out.str() ==
-        "epoch,seconds,train_loss,validation_loss,alignment_loss,learning_rate,loss log P,"
-        "\"loss say \"\"hi\"\", \\\",weight log P,\"weight say \"\"hi\"\", \\\"\n"
-        "1,0.5,0.1,,,0.001,1,2,0.25,1e-300\n"
-        "2,0.25,inf,0.3333333333333333,2,,1,,,\n");
+        "epoch,seconds,train_loss,validation_loss,alignment_loss,learning_rate,validation_score,"
+        "note,loss log P,\"loss say \"\"hi\"\", \\\",weight log P,\"weight say \"\"hi\"\", \\\"\n"
+        "1,0.5,0.1,,,0.001,,,1,2,0.25,1e-300\n"
+        "2,0.25,inf,0.3333333333333333,2,,,\"branch 'b', twice\",1,,,\n");
 }
 
 TEST_CASE("a history becomes JSON lines, null where there is no number") {
@@ -45,13 +47,15 @@ TEST_CASE("a history becomes JSON lines, null where there is no number") {
   two_epochs().write_json_lines(out);
   CHECK(out.str() ==
         "{\"epoch\":1,\"seconds\":0.5,\"train_loss\":0.1,\"validation_loss\":null,"
-        "\"alignment_loss\":null,\"learning_rate\":0.001,"
+        "\"alignment_loss\":null,\"learning_rate\":0.001,\"validation_score\":null,\"note\":\"\","
         "\"losses\":{\"log P\":1,\"say \\\"hi\\\", \\\\\":2},"
-        "\"weights\":{\"log P\":0.25,\"say \\\"hi\\\", \\\\\":1e-300}}\n"
+        "\"weights\":{\"log P\":0.25,\"say \\\"hi\\\", \\\\\":1e-300},"
+        "\"branches\":{\"left\":0.5,\"right\":-1}}\n"
         "{\"epoch\":2,\"seconds\":0.25,\"train_loss\":null,"
         "\"validation_loss\":0.3333333333333333,\"alignment_loss\":2,\"learning_rate\":null,"
+        "\"validation_score\":null,\"note\":\"branch 'b', twice\","
         "\"losses\":{\"log P\":1,\"say \\\"hi\\\", \\\\\":null},"
-        "\"weights\":{\"log P\":null,\"say \\\"hi\\\", \\\\\":null}}\n");
+        "\"weights\":{\"log P\":null,\"say \\\"hi\\\", \\\\\":null},\"branches\":{}}\n");
 }
 
 TEST_CASE("control characters in a name are escaped, other languages kept") {

@@ -14,6 +14,10 @@
 //                                                            sees
 //     const char* accepts() const;             describes a valid label, for messages
 //     bool valid(double label) const;
+// and, where predictions are right or wrong,
+//     double hits(std::span<const double> prediction, std::span<const double> label) const;
+//                                              how many labels of a row, of those that are not NaN,
+//                                              its raw outputs get right
 // and, only to be stored in model files (core/options.hpp),
 //     template <class Visitor> void options(Visitor&&);    names every option
 //

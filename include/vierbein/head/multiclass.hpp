@@ -33,6 +33,11 @@ struct multiclass {
       v /= total;
     }
   }
+  /// See head/concept.hpp: of equally probable classes the first one counts.
+  [[nodiscard]] double hits(std::span<const double> raw, std::span<const double> label) const {
+    const auto best = std::max_element(raw.begin(), raw.end()) - raw.begin();
+    return static_cast<double>(best) == label[0] ? 1 : 0;
+  }
   [[nodiscard]] bool valid(double label) const {
     return label >= 0 && label < static_cast<double>(classes) && label == std::floor(label);
   }

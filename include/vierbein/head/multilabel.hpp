@@ -23,6 +23,14 @@ struct multilabel {
       v = backend::formula::sigmoid(v);
     }
   }
+  /// See head/concept.hpp: a probability of one half counts as 1.
+  [[nodiscard]] double hits(std::span<const double> raw, std::span<const double> label) const {
+    double right = 0;
+    for (std::size_t i = 0; i < label.size(); ++i) {
+      right += !std::isnan(label[i]) && (raw[i] >= 0) == (label[i] > 0.5) ? 1 : 0;
+    }
+    return right;
+  }
   [[nodiscard]] bool valid(double label) const { return label == 0 || label == 1; }
   [[nodiscard]] const char* accepts() const { return "0 or 1"; }
 

@@ -126,7 +126,10 @@ class task_views {
 
   /// Loss of head which[i] on block i of z against the batch's labels.
   std::span<const var> head_losses(var z, std::span<const index_t> which) {
-    const auto predicted = predictions(z, which);
+    return losses_of(predictions(z, which), which);
+  }
+  /// The same from predictions that are there already.
+  std::span<const var> losses_of(std::span<const var> predicted, std::span<const index_t> which) {
     auto out = tape_.template host_array<var>(static_cast<index_t>(which.size()));
     for (std::size_t i = 0; i < which.size(); ++i) {
       const auto k = static_cast<std::size_t>(which[i]);

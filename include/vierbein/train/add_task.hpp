@@ -393,13 +393,15 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   const task_module* const modules[] = {&extended.module(t)};
   typename Model::input_batch batch;
   matrix<T> scratch;
+  matrix<double> label_scratch;
+  const index_t label_column[] = {0};
   std::vector<index_t> all_rows;
   index_t next_in_pool = 0;
   const auto record = [&](graph::tape<B>& tape, std::span<const index_t> rows,
                           bool with_alignment) {
     const auto label_vars = tape.template host_array<graph::var<B>>(1);
     const auto present = tape.template host_array<bool>(1);
-    labels.record(tape, rows, label_vars, present);
+    labels.record(tape, rows, label_column, label_vars, present, label_scratch);
     const auto n = static_cast<index_t>(rows.size());
     graph::var<B> b;
     if (own_trunk) {
@@ -462,7 +464,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
                                          options.train.seed);
   weighting::equal equal;
   history result = run_training(device, extended.theta(), options.train, {target.name}, batches,
-                                optimizer, equal, step, validate, callbacks...);
+                                optimizer, equal, step, validate, no_probe, callbacks...);
   std::size_t i = 0;
   for (const bool frozen : frozen_before) {
     extended.theta().freeze(static_cast<segment_id>(i++), frozen);

@@ -151,7 +151,7 @@ void end(const history& h, Cs&... callbacks) {
 
 /// Shows how far the training is, with the loss and the time left. On a terminal it is one line
 /// that is drawn anew; elsewhere plain lines, one for each tenth of the run, and in between one
-/// when nothing was said for `interval` seconds.
+/// when nothing was said for `interval` seconds. What went wrong in a round is a line of its own.
 struct progress {
   enum class style { automatic, terminal, plain };
 
@@ -184,7 +184,11 @@ struct progress {
     }
   }
 
-  void on_epoch(const history& /*h*/, const progress_info& info) {
+  void on_epoch(const history& h, const progress_info& info) {
+    if (!h.epochs.empty() && !h.epochs.back().note.empty()) {
+      print(fmt::format("{}{}{}\n", last.terminal ? "\r\x1b[K" : "", prefix(info.name),
+                        h.epochs.back().note));
+    }
     if (last.terminal || due(info)) {
       show(info);
     }

@@ -12,6 +12,9 @@
 #include "vierbein/model/multitask.hpp"
 #include "vierbein/train/labels.hpp"
 #include "vierbein/train/loop.hpp"
+#include "vierbein/train/probe.hpp"
+#include "vierbein/train/recorder.hpp"
+#include "vierbein/train/rounds.hpp"
 
 namespace vierbein {
 
@@ -69,6 +72,53 @@ class batch_source {
   states state_;
 };
 
+/// The training of `fit` step by step: every batch moves the parameters.
+template <Backend B, class Model, class Optimizer, class Weighting, class... Callbacks>
+history fit_steps(const B& backend, Model& model, const typename Model::input_set& inputs,
+                  const label_table& labels, const task_selection& tasks,
+                  std::span<const index_t> train_rows, std::span<const index_t> validation_rows,
+                  const training& options, const Optimizer& optimizer, Weighting& weighting,
+                  Callbacks&... callbacks) {
+  batch_recorder<B, Model> record(model, inputs, labels, tasks);
+  const auto step = [&](graph::tape<B>& tape, std::span<const index_t> rows) {
+    return record(tape, rows, true);
+  };
+  const auto validate = [&](graph::tape<B>& tape) -> std::vector<double> {
+    if (validation_rows.empty()) {
+      return {};
+    }
+    constexpr std::size_t chunk = 256;
+    loss_average average(tasks.names.size());
+    std::vector<double> values(tasks.names.size());
+    for (std::size_t first = 0; first < validation_rows.size(); first += chunk) {
+      const auto rows =
+          validation_rows.subspan(first, std::min(chunk, validation_rows.size() - first));
+      tape.begin(graph::mode::evaluation);
+      const auto losses = record(tape, rows, false);
+      tape.read(losses.tasks, values);
+      for (std::size_t t = 0; t < tasks.names.size(); ++t) {
+        average.add(t, values[t], count_labels(labels[t], rows));
+      }
+    }
+    return average.means();
+  };
+  batch_source batches(options, train_rows, labels.rows_of_task());
+  if constexpr (TargetBasedWeighting<Weighting>) {
+    const index_t where[] = {
+        static_cast<index_t>(weighting::find_target(tasks.names, weighting.target, "weighting"))};
+    const task_selection target = tasks.at(where);
+    step_probe<B, Model> probe(backend, model, inputs, labels, tasks, target,
+                               development_rows(labels, static_cast<std::size_t>(target.columns[0]),
+                                                weighting.target, validation_rows, "weighting"),
+                               random_stream{options.seed, name_hash("development")});
+    return run_training(backend, model.theta(), options, tasks.names, batches, optimizer, weighting,
+                        step, validate, &probe, callbacks...);
+  } else {
+    return run_training(backend, model.theta(), options, tasks.names, batches, optimizer, weighting,
+                        step, validate, no_probe, callbacks...);
+  }
+}
+
 /// `fit`, for types that fit together.
 template <Backend B, class Model, class Dataset, class Optimizer, class Weighting,
           class... Callbacks>
@@ -84,72 +134,28 @@ history fit_model(const B& backend, Model& model, const Dataset& data, const tra
   const auto [train_rows, validation_rows] = training_rows(data.size(), options);
   require(!train_rows.empty(), "training", "there is no row to train on");
 
-  std::vector<index_t> numbers;
-  std::vector<std::string> names;
-  std::vector<const task_module*> modules;
+  task_selection tasks;
   for (index_t t = 0; t < trained.task_list().size(); ++t) {
     require(trained.module(t).trunk == 0, "training",
             "task '{}' has a trunk of its own and cannot be trained with the others",
             trained.task_list()[t].name);
-    numbers.push_back(t);
-    names.push_back(trained.task_list()[t].name);
-    modules.push_back(&trained.module(t));
+    tasks.numbers.push_back(t);
+    tasks.names.push_back(trained.task_list()[t].name);
+    tasks.columns.push_back(t);
   }
-  label_table labels(trained, numbers, data, train_rows);
+  const label_table labels(trained, tasks.numbers, data, train_rows);
   if constexpr (requires { trained.trunk().prepare(trained.theta(), data.inputs, train_rows); }) {
     trained.trunk().prepare(trained.theta(), data.inputs, train_rows);
   }
 
-  double scale = 0;
-  if constexpr (requires { trained.alignment.perturbation_scale(); }) {
-    scale = trained.alignment.perturbation_scale();
+  history result;
+  if constexpr (UpdateBasedWeighting<Weighting>) {
+    result = run_rounds(backend, trained, data.inputs, labels, tasks, validation_rows, options,
+                        optimizer, weighting, callbacks...);
+  } else {
+    result = fit_steps(backend, trained, data.inputs, labels, tasks, train_rows, validation_rows,
+                       options, optimizer, weighting, callbacks...);
   }
-  typename Model::input_batch batch;
-  const auto record = [&](graph::tape<B>& tape, std::span<const index_t> rows, bool aligned) {
-    data.inputs.gather(rows, batch);
-    const auto count = static_cast<index_t>(names.size());
-    const auto label_vars = tape.template host_array<graph::var<B>>(count);
-    const auto present = tape.template host_array<bool>(count);
-    labels.record(tape, rows, label_vars, present);
-    const auto b = trained.represent(tape, trained.trunk(), batch,
-                                     aligned ? trained.alignment.copies() : 0, scale);
-    task_views<B, typename Model::tasks_type> views(tape, trained.task_list(), numbers, modules,
-                                                    label_vars, b,
-                                                    static_cast<index_t>(rows.size()));
-    step_losses<B> losses;
-    losses.tasks = views.head_losses(views.latent(), views.all_tasks());
-    losses.present = present;
-    if (aligned) {
-      losses.alignment = trained.alignment(views);
-    }
-    return losses;
-  };
-  const auto step = [&](graph::tape<B>& tape, std::span<const index_t> rows) {
-    return record(tape, rows, true);
-  };
-  const auto validate = [&](graph::tape<B>& tape) -> std::vector<double> {
-    if (validation_rows.empty()) {
-      return {};
-    }
-    constexpr std::size_t chunk = 256;
-    loss_average average(names.size());
-    for (std::size_t first = 0; first < validation_rows.size(); first += chunk) {
-      const auto rows = std::span(validation_rows)
-                            .subspan(first, std::min(chunk, validation_rows.size() - first));
-      tape.begin(graph::mode::evaluation);
-      const auto losses = record(tape, rows, false);
-      std::vector<double> values(names.size());
-      tape.read(losses.tasks, values);
-      for (std::size_t t = 0; t < names.size(); ++t) {
-        average.add(t, values[t], count_labels(labels[t], rows));
-      }
-    }
-    return average.means();
-  };
-
-  batch_source batches(options, train_rows, labels.rows_of_task());
-  history result = run_training(backend, trained.theta(), options, names, batches, optimizer,
-                                weighting, step, validate, callbacks...);
   model = std::move(trained);
   return result;
 }
@@ -162,7 +168,9 @@ history fit_model(const B& backend, Model& model, const Dataset& data, const tra
 /// inputs are standardised on the training rows. When rows are set aside for validation the best
 /// epoch's parameters are kept.
 ///
-/// The loss is Σ_t w_t ℓ_t + alignment, w from the weighting policy. Throws vierbein::error for
+/// The loss is Σ_t w_t ℓ_t + alignment, w from the weighting policy. A policy of the kind
+/// update_based trains branches in rounds instead and combines their updates; it needs validation
+/// rows with labels of its target, as one of the kind target_based does. Throws vierbein::error for
 /// labels or inputs that do not fit, and when a loss or a parameter is no longer finite; `model` is
 /// then unchanged.
 template <Backend B, class Model, class Dataset, class Optimizer, class Weighting,

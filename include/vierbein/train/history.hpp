@@ -13,7 +13,14 @@
 
 namespace vierbein {
 
-/// One epoch. NaN stands for what was not measured.
+/// How far the parameters followed one branch of a round.
+struct branch_coefficient {
+  std::string name;
+  double alpha = 0;
+};
+
+/// One epoch, or one round of an update_based weighting policy. NaN stands for what was not
+/// measured.
 struct epoch_record {
   index_t epoch = 0;   ///< from 1
   double seconds = 0;  ///< of this epoch
@@ -23,6 +30,11 @@ struct epoch_record {
   std::vector<double> weights = {};      ///< in the order of the tasks
   double alignment_loss = std::numeric_limits<double>::quiet_NaN();
   double learning_rate = std::numeric_limits<double>::quiet_NaN();
+  /// Of the target, where a weighting policy has one: its accuracy on the validation rows, or its
+  /// negative loss.
+  double validation_score = std::numeric_limits<double>::quiet_NaN();
+  std::vector<branch_coefficient> branches = {};  ///< of a round
+  std::string note = {};                          ///< what went wrong; mostly empty
 };
 
 namespace detail {
@@ -75,8 +87,8 @@ struct history {
   bool interrupted = false;  ///< by Ctrl-C or a request to terminate
 
   /// A header and one row an epoch: epoch, seconds, train_loss, validation_loss, alignment_loss,
-  /// learning_rate, then `loss NAME` and `weight NAME` for every task. A cell is empty where a
-  /// number is NaN.
+  /// learning_rate, validation_score, note, then `loss NAME` and `weight NAME` for every task. A
+  /// cell is empty where a number is NaN. What became of a round's branches is in the JSON lines.
   void write_csv(std::ostream& out) const {
     write_csv_header(out);
     for (const epoch_record& e : epochs) {
@@ -85,7 +97,8 @@ struct history {
   }
 
   void write_csv_header(std::ostream& out) const {
-    out << "epoch,seconds,train_loss,validation_loss,alignment_loss,learning_rate";
+    out << "epoch,seconds,train_loss,validation_loss,alignment_loss,learning_rate,"
+           "validation_score,note";
     for (const std::string& name : task_names) {
       out << ',' << detail::csv_text("loss " + name);
     }
@@ -97,10 +110,11 @@ struct history {
 
   void write_csv_row(std::ostream& out, const epoch_record& e) const {
     out << e.epoch;
-    for (const double v :
-         {e.seconds, e.train_loss, e.validation_loss, e.alignment_loss, e.learning_rate}) {
+    for (const double v : {e.seconds, e.train_loss, e.validation_loss, e.alignment_loss,
+                           e.learning_rate, e.validation_score}) {
       out << ',' << detail::number_text(v, false);
     }
+    out << ',' << detail::csv_text(e.note);
     for (const std::vector<double>* values : {&e.task_losses, &e.weights}) {
       for (std::size_t t = 0; t < task_names.size(); ++t) {
         out << ',' << (t < values->size() ? detail::number_text((*values)[t], false) : "");
@@ -110,7 +124,8 @@ struct history {
   }
 
   /// One JSON object a line and epoch (jsonlines.org), with the tasks' losses and weights as
-  /// objects by name; null where a number is NaN or infinite.
+  /// objects by name, and the coefficients of a round's branches; null where a number is NaN or
+  /// infinite.
   void write_json_lines(std::ostream& out) const {
     for (const epoch_record& e : epochs) {
       write_json_line(out, e);
@@ -123,7 +138,9 @@ struct history {
         << ",\"train_loss\":" << number(e.train_loss)
         << ",\"validation_loss\":" << number(e.validation_loss)
         << ",\"alignment_loss\":" << number(e.alignment_loss)
-        << ",\"learning_rate\":" << number(e.learning_rate);
+        << ",\"learning_rate\":" << number(e.learning_rate)
+        << ",\"validation_score\":" << number(e.validation_score)
+        << ",\"note\":" << detail::json_text(e.note);
     const auto by_task = [&](const char* key, const std::vector<double>& values) {
       out << ",\"" << key << "\":{";
       for (std::size_t t = 0; t < task_names.size(); ++t) {
@@ -134,7 +151,12 @@ struct history {
     };
     by_task("losses", e.task_losses);
     by_task("weights", e.weights);
-    out << "}\n";
+    out << ",\"branches\":{";
+    for (std::size_t i = 0; i < e.branches.size(); ++i) {
+      out << (i > 0 ? "," : "") << detail::json_text(e.branches[i].name) << ':'
+          << number(e.branches[i].alpha);
+    }
+    out << "}}\n";
   }
 };
 

@@ -72,31 +72,31 @@ class label_table {
   }
   [[nodiscard]] const matrix<double>& operator[](std::size_t t) const { return tasks_[t]; }
 
-  /// Records the labels of `rows` as constants, one var a task, and says which tasks have any. A
-  /// row number beyond the table has no label.
+  /// Records the labels of `rows` as constants, one var for each of the tasks `which`, and says
+  /// which of them have any. A row number beyond the table has no label. `scratch` is overwritten.
   template <Backend B>
-  void record(graph::tape<B>& tape, std::span<const index_t> rows, std::span<graph::var<B>> labels,
-              std::span<bool> present) {
+  void record(graph::tape<B>& tape, std::span<const index_t> rows, std::span<const index_t> which,
+              std::span<graph::var<B>> labels, std::span<bool> present,
+              matrix<double>& scratch) const {
     constexpr double missing = std::numeric_limits<double>::quiet_NaN();
-    for (std::size_t t = 0; t < tasks_.size(); ++t) {
-      const matrix<double>& from = tasks_[t];
-      scratch_.resize(static_cast<index_t>(rows.size()), from.cols());
-      present[t] = false;
+    for (std::size_t k = 0; k < which.size(); ++k) {
+      const matrix<double>& from = tasks_[static_cast<std::size_t>(which[k])];
+      scratch.resize(static_cast<index_t>(rows.size()), from.cols());
+      present[k] = false;
       for (std::size_t i = 0; i < rows.size(); ++i) {
         for (index_t c = 0; c < from.cols(); ++c) {
           const double v = rows[i] < from.rows() ? from(rows[i], c) : missing;
-          scratch_(static_cast<index_t>(i), c) = v;
-          present[t] = present[t] || !std::isnan(v);
+          scratch(static_cast<index_t>(i), c) = v;
+          present[k] = present[k] || !std::isnan(v);
         }
       }
-      labels[t] = tape.upload(matrix_view<const double>(scratch_.view()));
+      labels[k] = tape.upload(matrix_view<const double>(scratch.view()));
     }
   }
 
  private:
   std::vector<matrix<double>> tasks_;
   std::vector<std::vector<index_t>> rows_of_task_;
-  matrix<double> scratch_;
 };
 
 /// Adds up a task's losses over several batches, each weighted by its number of labels.

@@ -31,13 +31,14 @@ struct step_losses {
   graph::var<B> alignment;
 };
 
-/// Contiguous ranges of the parameters that are not frozen, padding included.
-template <Scalar T>
-std::vector<range> trainable_ranges(const parameters<T>& theta) {
+/// Contiguous ranges of the parameters that are not frozen and whose name is `wanted`, padding
+/// included.
+template <Scalar T, class Wanted>
+std::vector<range> trainable_ranges(const parameters<T>& theta, Wanted&& wanted) {
   std::vector<range> ranges;
   const auto& segments = theta.segments();
   for (std::size_t i = 0; i < segments.size(); ++i) {
-    if (segments[i].frozen) {
+    if (segments[i].frozen || !wanted(segments[i].name)) {
       continue;
     }
     const index_t end = i + 1 < segments.size() ? segments[i + 1].offset : theta.size();
@@ -49,6 +50,10 @@ std::vector<range> trainable_ranges(const parameters<T>& theta) {
   }
   return ranges;
 }
+template <Scalar T>
+std::vector<range> trainable_ranges(const parameters<T>& theta) {
+  return trainable_ranges(theta, [](const std::string&) { return true; });
+}
 
 /// Gives a gradient of Σ w_t ∇ℓ_t + ∇alignment, as the kind of weighting policy asks for it.
 template <Backend B, class Weighting>
@@ -57,13 +62,18 @@ class weighted_sweep {
   using scalar = typename B::scalar;
   using space = typename B::space;
 
-  weighted_sweep(const B& backend, index_t tasks, index_t size)
+  static constexpr bool uses_gram =
+      GramBasedWeighting<Weighting> || TargetBasedWeighting<Weighting>;
+
+  /// `compared` are the parameters whose gradients make up G.
+  weighted_sweep(const B& backend, index_t tasks, index_t size, std::span<const range> compared)
       : backend_(backend),
         tasks_(tasks),
+        compared_(compared.begin(), compared.end()),
         gradient_(backend, size),
         weights_(static_cast<std::size_t>(tasks), 1.0),
         seeds_(static_cast<std::size_t>(tasks) + 1) {
-    if constexpr (GramBasedWeighting<Weighting>) {
+    if constexpr (uses_gram) {
       jacobian_ = backend::buffer<B>(backend, (tasks + 1) * size);
       gram_ = backend::buffer<B>(backend, tasks * tasks);
       host_gram_ = matrix<double>(tasks, tasks);
@@ -75,8 +85,9 @@ class weighted_sweep {
   [[nodiscard]] array_view<scalar, space> gradient() const { return gradient_.view(); }
   [[nodiscard]] std::span<const double> weights() const { return weights_; }
 
+  template <class Probe>
   void operator()(graph::tape<B>& tape, const step_losses<B>& step, losses values,
-                  Weighting& weighting) {
+                  Weighting& weighting, Probe probe) {
     std::size_t count = 0;
     const index_t size = gradient_.view().size;
     if constexpr (LossBasedWeighting<Weighting>) {
@@ -103,27 +114,40 @@ class weighted_sweep {
       const matrix_view<scalar, space> j(jacobian_.view().data, tasks_ + 1, size);
       tape.backward(std::span(seeds_).first(count), j);
       const matrix_view<scalar, space> g(gram_.view().data, tasks_, tasks_);
-      multiply(backend::transposition::nt, j.row_range(0, tasks_), j.row_range(0, tasks_), g);
+      const auto rows = j.row_range(0, tasks_);
+      bool more = false;
+      for (const range& r : compared_) {
+        const auto part = rows.col_range(r.offset, r.size);
+        multiply(backend::transposition::nt, part, part, g, more);
+        more = true;
+      }
       backend_.download(matrix_view<const scalar, space>(g), host_gram_.view());
-      weighting.weigh(values, gram_matrix(host_gram_.view()), weights_);
+      const gram_matrix gram(host_gram_.view());
+      if constexpr (TargetBasedWeighting<Weighting>) {
+        probe->set_gradients(rows);
+        weighting.weigh(values, gram, *probe, weights_);
+      } else {
+        weighting.weigh(values, gram, weights_);
+      }
       for (std::size_t t = 0; t < weights_.size(); ++t) {
         host_row_weights_[t] = static_cast<scalar>(weights_[t]);
       }
       host_row_weights_.back() = scalar{1};
       row_weights_.assign(backend_, {host_row_weights_.data(), tasks_ + 1});
-      multiply(backend::transposition::nn, row_weights_.row(), j, gradient_.row());
+      multiply(backend::transposition::nn, row_weights_.row(), j, gradient_.row(), false);
     }
   }
 
  private:
   void multiply(backend::transposition kind, matrix_view<const scalar, space> a,
-                matrix_view<const scalar, space> b, matrix_view<scalar, space> c) {
+                matrix_view<const scalar, space> b, matrix_view<scalar, space> c, bool accumulate) {
     const backend::product<scalar, space> p{a, b, c};
-    backend_.multiply(kind, {&p, 1}, false);
+    backend_.multiply(kind, {&p, 1}, accumulate);
   }
 
   const B& backend_;
   index_t tasks_;
+  std::vector<range> compared_;
   backend::buffer<B> gradient_;
   std::vector<double> weights_;
   std::vector<graph::seed<B>> seeds_;
@@ -161,21 +185,35 @@ consteval void require_training() {
   weighting::require_policy<Weighting>();
 }
 
+/// Whose gradients say how tasks agree: the parameters of the shared trunk, or all of them where
+/// the trunk has none.
+template <Scalar T>
+std::vector<range> compared_ranges(const parameters<T>& theta) {
+  const auto shared =
+      trainable_ranges(theta, [](const std::string& name) { return name.starts_with("trunk/"); });
+  return shared.empty() ? trainable_ranges(theta) : shared;
+}
+
+/// For weighting policies that ask nothing about a target.
+inline constexpr std::nullptr_t no_probe = nullptr;
+
 /// Trains θ in place. `step(tape, rows)` records the losses of a batch, `validate(tape)` returns
 /// each task's loss on the validation rows (NaN for none; an empty vector for no validation at
 /// all). When there is validation, the parameters of the epoch with the smallest mean validation
 /// loss are kept. Throws when a loss, or a parameter that would be kept, is not finite; θ is then
 /// unchanged.
 template <Backend B, Scalar T, class Sampler, class Optimizer, class Weighting, class Step,
-          class Validate, class... Callbacks>
+          class Validate, class Probe, class... Callbacks>
 history run_training(const B& device, parameters<T>& theta, const training& options,
                      const std::vector<std::string>& names, Sampler& batches,
                      const Optimizer& optimizer, Weighting& weighting, Step&& step,
-                     Validate&& validate, Callbacks&... callbacks) {
+                     Validate&& validate, Probe probe, Callbacks&... callbacks) {
   optimizer.validate();
   const auto count = static_cast<index_t>(names.size());
-  if constexpr (requires { weighting.reset(names.size()); }) {
-    weighting.reset(names.size());
+  weighting::reset(weighting, names);
+  std::optional<std::size_t> target;
+  if constexpr (weighting::HasTarget<Weighting>) {
+    target = weighting::find_target(names, weighting.target, "weighting");
   }
 
   backend::buffer<B> parameters_on_device(device, theta.size());
@@ -183,7 +221,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
   graph::tape<B> tape(device);
   tape.bind(theta.segments(), parameters_on_device.view());
   const auto ranges = trainable_ranges(theta);
-  weighted_sweep<B, Weighting> sweep(device, count, theta.size());
+  weighted_sweep<B, Weighting> sweep(device, count, theta.size(), compared_ranges(theta));
   typename Optimizer::template state<B> update(optimizer, device, theta.size());
 
   std::vector<graph::var<B>> scalars(names.size() + 1);
@@ -228,7 +266,11 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
           (static_cast<double>(epoch) + static_cast<double>(i) / static_cast<double>(steps)) /
           static_cast<double>(options.epochs);
       rate = options.schedule ? options.schedule(progress) : 1.0;
-      tape.begin(graph::mode::training, stream.fork(static_cast<std::uint64_t>(epoch * steps + i)));
+      const auto step_stream = stream.fork(static_cast<std::uint64_t>(epoch * steps + i));
+      tape.begin(graph::mode::training, step_stream);
+      if constexpr (TargetBasedWeighting<Weighting>) {
+        probe->begin(parameters_on_device.view(), batches.batch(i), step_stream);
+      }
       const step_losses<B> losses_now = step(tape, batches.batch(i));
       std::copy(losses_now.tasks.begin(), losses_now.tasks.end(), scalars.begin());
       const std::size_t known = losses_now.alignment ? names.size() + 1 : names.size();
@@ -244,7 +286,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
         }
       }
       sweep(tape, losses_now, {std::span(values).first(names.size()), losses_now.present},
-            weighting);
+            weighting, probe);
       double scale = 1;
       if (options.clip_norm > 0) {
         const double norm = std::sqrt(device.squared_norm(sweep.gradient()));
@@ -302,7 +344,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
           ++present;
         }
       }
-      record.validation_loss = total / present;
+      record.validation_loss = target ? held_out[*target] : total / present;
       if (record.validation_loss < best_score) {
         best_score = record.validation_loss;
         result.best_epoch = epoch + 1;

@@ -10,6 +10,14 @@
 
 namespace vierbein {
 
+/// What to do when a branch of an update_based weighting policy fails: a loss that is not finite,
+/// or an update beyond `training::largest_update`.
+enum class failed_round {
+  discard,  ///< forget the round and go on from the parameters before it; the tenth in a row ends
+            ///< it
+  stop      ///< end the training with the best parameters so far
+};
+
 /// How long and on what to train.
 struct training {
   index_t epochs = 40;
@@ -26,6 +34,9 @@ struct training {
   /// Factor of the learning rate from the progress in [0, 1]: see optimizer/schedule.hpp.
   std::function<double(double)> schedule = {};
   std::uint64_t seed = 1;
+  failed_round on_failed_round = failed_round::discard;
+  /// The longest update of a branch in one round, relative to max(‖θ‖, 1), that is no failure.
+  double largest_update = 10;
   /// On an interrupt (Ctrl-C) training stops after the step and keeps the best parameters.
   bool handle_interrupts = true;
 
@@ -36,6 +47,8 @@ struct training {
             "validation_fraction must be at least 0 and less than 1, but is {}",
             validation_fraction);
     require(clip_norm >= 0, "training", "clip_norm must not be negative, but is {}", clip_norm);
+    require(largest_update > 0, "training", "largest_update must be positive, but is {}",
+            largest_update);
   }
 };
 

@@ -6,6 +6,7 @@
 
 #include "vierbein/core/error.hpp"
 #include "vierbein/weighting/concept.hpp"
+#include "vierbein/weighting/tools.hpp"
 
 namespace vierbein::weighting {
 
@@ -30,10 +31,7 @@ struct uncertainty {
   /// What is learned of one task.
   struct noise {
     double s = 0;  ///< log variance
-    double first_moment = 0;
-    double second_moment = 0;
-    double beta1_power = 1;  ///< β₁ to the number of its steps
-    double beta2_power = 1;
+    adam_moments moments = {};
   };
   std::vector<noise> tasks = {};  ///< filled by `reset` or by the first `weigh`
 
@@ -58,19 +56,10 @@ struct uncertainty {
       const double precision = std::exp(-tasks[t].s);
       w[t] = 0.5 * precision;
       if (l.has(t)) {
-        move(tasks[t], 0.5 * (1 - precision * l[t]));
+        tasks[t].s -=
+            tasks[t].moments.step(0.5 * (1 - precision * l[t]), learning_rate, beta1, beta2);
       }
     }
-  }
-
- private:
-  void move(noise& n, double slope) const {
-    n.beta1_power *= beta1;
-    n.beta2_power *= beta2;
-    n.first_moment = beta1 * n.first_moment + (1 - beta1) * slope;
-    n.second_moment = beta2 * n.second_moment + (1 - beta2) * slope * slope;
-    n.s -= learning_rate * (n.first_moment / (1 - n.beta1_power)) /
-           (std::sqrt(n.second_moment / (1 - n.beta2_power)) + 1e-8);
   }
 };
 

@@ -1,0 +1,133 @@
+// How good one task is on the development rows, at any parameters.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vierbein/backend/buffer.hpp"
+#include "vierbein/data/sampler.hpp"
+#include "vierbein/train/recorder.hpp"
+
+namespace vierbein::detail {
+
+/// The validation rows with a label of the target, cut into batches.
+class development_rows {
+ public:
+  static constexpr index_t largest_batch = 256;
+
+  development_rows(const label_table& labels, std::size_t column, const std::string& target,
+                   std::span<const index_t> validation, const char* policy) {
+    for (const index_t r : validation) {
+      if (std::ranges::any_of(labels[column].row(r), [](double v) { return !std::isnan(v); })) {
+        rows_.push_back(r);
+      }
+    }
+    require(!rows_.empty(), policy,
+            "the target '{}' has no label among the {} rows set aside for validation", target,
+            validation.size());
+  }
+
+  void shuffle(const random_stream& stream) {
+    std::ranges::sort(rows_);  // so that the order depends on the stream alone
+    data::sampler::shuffle(rows_, stream);
+  }
+
+  [[nodiscard]] std::span<const index_t> all() const { return rows_; }
+  [[nodiscard]] std::size_t batches() const {
+    return (rows_.size() + static_cast<std::size_t>(largest_batch) - 1) /
+           static_cast<std::size_t>(largest_batch);
+  }
+  /// Batches of as nearly the same size as can be.
+  [[nodiscard]] std::span<const index_t> batch(std::size_t i) const {
+    const std::size_t first = i * rows_.size() / batches();
+    return std::span(rows_).subspan(first, (i + 1) * rows_.size() / batches() - first);
+  }
+
+ private:
+  std::vector<index_t> rows_;
+};
+
+/// How good a task is; a better score is larger.
+struct verdict {
+  double loss = 0;
+  double score = 0;
+};
+
+/// Judges one task of a model at parameters in the backend's memory, in evaluation mode. Each
+/// thread needs one of its own.
+template <Backend B, class Model>
+class target_judge {
+ public:
+  using scalar = typename B::scalar;
+  using space = typename B::space;
+  using flat_view = array_view<scalar, space>;
+
+  target_judge(const B& device, const Model& model, const typename Model::input_set& inputs,
+               const label_table& labels, const task_selection& target)
+      : model_(model),
+        labels_(labels[static_cast<std::size_t>(target.columns[0])]),
+        tape_(device),
+        record_(model, inputs, labels, target) {}
+
+  /// Mean loss of `rows` at θ; when `gradient` is not empty it is assigned ∇.
+  double loss(flat_view theta, std::span<const index_t> rows, flat_view gradient = {}) {
+    begin(theta);
+    const auto recorded = record_(tape_, rows, false);
+    const double value = tape_.read(recorded.tasks[0]);
+    if (gradient.data != nullptr) {
+      tape_.backward(recorded.tasks[0], gradient);
+    }
+    return value;
+  }
+
+  /// Mean loss over the labels of any number of rows, and the score: accuracy where the head knows
+  /// what is right, otherwise the negative loss.
+  verdict judge(flat_view theta, std::span<const index_t> rows) {
+    const index_t task = record_.tasks().numbers[0];
+    constexpr auto chunk = static_cast<std::size_t>(development_rows::largest_batch);
+    loss_average average(1);
+    double hits = 0;
+    double count = 0;
+    bool knows_hits = false;
+    for (std::size_t first = 0; first < rows.size(); first += chunk) {
+      const auto some = rows.subspan(first, std::min(chunk, rows.size() - first));
+      begin(theta);
+      record_.each(tape_, some, false, [&](auto& views, std::span<const bool>) {
+        const auto predicted = views.predictions(views.latent(), views.all_tasks());
+        const auto loss = views.losses_of(predicted, views.all_tasks());
+        const double labels = count_labels(labels_, some);
+        average.add(0, tape_.read(loss[0]), labels);
+        count += labels;
+        predictions_.resize(predicted[0].rows(), predicted[0].cols());
+        tape_.backend().download(predicted[0].value(), predictions_.view());
+      });
+      model_.task_list().visit(task, [&](const auto& head) {
+        if constexpr (requires(std::span<const double> row) { head.hits(row, row); }) {
+          knows_hits = true;
+          for (std::size_t i = 0; i < some.size(); ++i) {
+            hits += head.hits(predictions_.row(static_cast<index_t>(i)), labels_.row(some[i]));
+          }
+        }
+      });
+    }
+    const double loss = average.means()[0];
+    return {loss, knows_hits ? hits / count : -loss};
+  }
+
+ private:
+  void begin(flat_view theta) {
+    tape_.bind(model_.theta().segments(), theta);
+    tape_.begin(graph::mode::evaluation);
+  }
+
+  const Model& model_;
+  const matrix<double>& labels_;
+  graph::tape<B> tape_;
+  batch_recorder<B, Model> record_;
+  matrix<double> predictions_;
+};
+
+}  // namespace vierbein::detail

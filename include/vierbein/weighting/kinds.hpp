@@ -1,0 +1,38 @@
+// The kinds of weighting policies, and what all of them see.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "vierbein/core/view.hpp"
+
+namespace vierbein {
+
+// ---- kinds: what a policy needs to see
+
+struct loss_based {};      ///< weigh(losses, weights)
+struct gram_based {};      ///< weigh(losses, gram, weights); gram (T, T) holds ∇ℓ_s · ∇ℓ_t
+struct gradient_based {};  ///< needs each task's gradient element by element
+struct target_based {};    ///< weigh(losses, gram, step_oracle, weights)
+struct update_based {};    ///< plan(round_plan), combine(update_oracle, alpha): between rounds
+
+/// The losses of one batch, one a task, in the order of the tasks. A task that has no label in the
+/// batch is absent: its value is 0 and its weight has no effect.
+struct losses {
+  std::span<const double> values;      ///< (T), never NaN
+  std::span<const bool> present = {};  ///< (T), or empty when all tasks are present
+
+  [[nodiscard]] std::size_t size() const { return values.size(); }
+  [[nodiscard]] double operator[](std::size_t task) const { return values[task]; }
+  /// Whether the batch holds a label of this task.
+  [[nodiscard]] bool has(std::size_t task) const { return present.empty() || present[task]; }
+};
+
+/// Where a policy writes its weights, (T).
+using weights = std::span<double>;
+
+/// The matrix of inner products of the tasks' gradients with respect to the parameters that they
+/// share, (T, T); with respect to all parameters when they share none.
+using gram_matrix = matrix_view<const double>;
+
+}  // namespace vierbein

@@ -1,0 +1,148 @@
+// What several policies share: the named tasks of a run, checks that answer in one sentence, and
+// the few formulas that are not one paper's own.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vierbein/core/error.hpp"
+#include "vierbein/weighting/kinds.hpp"
+#include "vierbein/weighting/oracle.hpp"
+
+namespace vierbein::weighting {
+
+// `policy` is the place that an error names, for example "weighting::gcs".
+
+/// Throws unless an option is finite and not negative.
+inline void require_not_negative(double value, const char* option, const char* policy) {
+  require(value >= 0 && std::isfinite(value), policy,
+          "{} must be finite and not negative, but is {}", option, value);
+}
+
+/// Throws unless an option is finite and positive.
+inline void require_positive(double value, const char* option, const char* policy) {
+  require(value > 0 && std::isfinite(value), policy, "{} must be finite and positive, but is {}",
+          option, value);
+}
+
+/// Throws unless a policy acts at least once in a while.
+inline void require_every(std::size_t every, const char* policy) {
+  require(every > 0, policy, "every must be at least 1, but is 0");
+}
+
+/// The tasks of a training run, and the one that the others serve.
+struct named_tasks {
+  std::vector<std::string> names = {};
+  std::size_t target = 0;
+
+  /// Begins a run. Throws when no task is called `target_name`.
+  void begin(const std::vector<std::string>& task_names, const std::string& target_name,
+             const char* policy) {
+    target = find_target(task_names, target_name, policy);
+    names = task_names;
+  }
+
+  [[nodiscard]] std::size_t size() const { return names.size(); }
+
+  /// Throws unless there is one loss for each of the run's tasks.
+  void require_count(losses l, const char* policy) const {
+    require(size() == l.size(), policy, "made for {} tasks, but given {} losses; call reset",
+            size(), l.size());
+  }
+
+  /// Throws, with the name of a task, when the loss of one that is present is not finite.
+  void require_losses(losses l, const char* policy) const {
+    require_count(l, policy);
+    for (std::size_t t = 0; t < size(); ++t) {
+      require(!l.has(t) || std::isfinite(l[t]), policy, "the loss of task '{}' is not finite",
+              names[t]);
+    }
+  }
+
+  /// Throws, with the name of a task, when G (T, T) is not finite where tasks are present. Other
+  /// rows and columns are not looked at.
+  void require_gradients(losses l, gram_matrix g, const char* policy) const {
+    require_count(l, policy);
+    const auto count = static_cast<index_t>(size());
+    require(g.rows == count && g.cols == count, policy,
+            "expected a gram matrix of {} x {}, got {} x {}", count, count, g.rows, g.cols);
+    for (index_t s = 0; s < count; ++s) {
+      const auto row = static_cast<std::size_t>(s);
+      require(!l.has(row) || std::isfinite(g(s, s)), policy,
+              "the gradient of task '{}' has no finite norm", names[row]);
+    }
+    for (index_t s = 0; s < count; ++s) {
+      for (index_t t = 0; t < count; ++t) {
+        const auto row = static_cast<std::size_t>(s);
+        const auto column = static_cast<std::size_t>(t);
+        require(!l.has(row) || !l.has(column) || std::isfinite(g(s, t)), policy,
+                "the gradients of tasks '{}' and '{}' have no finite inner product", names[row],
+                names[column]);
+      }
+    }
+  }
+
+  /// Throws when an oracle's answer about the target's development loss is not finite.
+  void require_answer(losses l, const development_point& at, std::span<const double> products,
+                      const char* policy) const {
+    require(std::isfinite(at.loss) && std::isfinite(at.gradient_norm), policy,
+            "the development loss of the target '{}' or its gradient is not finite at the "
+            "look-ahead: a shorter one may help",
+            names[target]);
+    require_products(l, products, policy);
+  }
+
+  /// Throws, with the name of a task, when an inner product with its gradient is not finite.
+  void require_products(losses l, std::span<const double> products, const char* policy) const {
+    for (std::size_t t = 0; t < size(); ++t) {
+      require(!l.has(t) || std::isfinite(products[t]), policy,
+              "the gradient of task '{}' has no finite inner product with that of the "
+              "development loss",
+              names[t]);
+    }
+  }
+};
+
+/// ‖g_t‖ = √G_tt.
+inline double gradient_norm(gram_matrix g, std::size_t task) {
+  const auto t = static_cast<index_t>(task);
+  return std::sqrt(std::max(g(t, t), 0.0));
+}
+
+/// A cosine from an inner product and two lengths, within [-1, 1]; 0 when a length is 0.
+inline double cosine(double product, double length, double other_length) {
+  if (!(length > 0) || !(other_length > 0)) {
+    return 0;
+  }
+  return std::clamp(product / length / other_length, -1.0, 1.0);
+}
+
+/// cos(g_s, g_t) = G_st / √(G_ss G_tt), and 0 when a gradient is 0.
+inline double cosine(gram_matrix g, std::size_t s, std::size_t t) {
+  return cosine(g(static_cast<index_t>(s), static_cast<index_t>(t)), gradient_norm(g, s),
+                gradient_norm(g, t));
+}
+
+/// What Adam (Kingma and Ba 2015) remembers of a single number; epsilon is 1e-8.
+struct adam_moments {
+  double first = 0;
+  double second = 0;
+  double beta1_power = 1;  ///< β₁ to the number of steps
+  double beta2_power = 1;
+
+  /// Takes the slope into account and returns by how much the number falls.
+  double step(double slope, double learning_rate, double beta1 = 0.9, double beta2 = 0.999) {
+    beta1_power *= beta1;
+    beta2_power *= beta2;
+    first = beta1 * first + (1 - beta1) * slope;
+    second = beta2 * second + (1 - beta2) * slope * slope;
+    return learning_rate * (first / (1 - beta1_power)) /
+           (std::sqrt(second / (1 - beta2_power)) + 1e-8);
+  }
+};
+
+}  // namespace vierbein::weighting
