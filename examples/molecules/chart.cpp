@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "../support/svg.hpp"
 #include "results.hpp"
-#include "svg.hpp"
 #include "vierbein/io/atomic_file.hpp"
 
 namespace molecules {
+
+using examples::palette;
+using examples::svg;
+using examples::xml_text;
 
 namespace {
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "../support/policies.hpp"
 #include "checks.hpp"
 #include "experiment.hpp"
 #include "inputs.hpp"
@@ -65,7 +66,9 @@ class experiment {
         if (journal_.has(name, labels, seed)) {
           continue;
         }
-        if (m.joint) {
+        if (m.weighted) {
+          run_weighted(m, targets, test, seed, labels);
+        } else if (m.joint) {
           run_joint(m, targets, test, seed, labels);
         } else if (m.pretraining == pretraining_kind::plain) {
           if (!plain) {
@@ -365,24 +368,93 @@ class experiment {
 
   void run_single(const method& m, const std::vector<target_rows>& targets, long seed,
                   long labels) {
+    auto options = target_training(seed, labels);
+    options.handle_interrupts = false;
+    each_target(m, targets, seed, labels, 0, [&](const target_rows& t, vb::history& h) {
+      auto model = new_model<plain_model>({t.name});
+      h = vb::fit(backend_, model, target_data(t), options,
+                  vb::optimizer::adamw{.learning_rate = m.learning_rate}, vb::weighting::equal{});
+      return model;
+    });
+  }
+
+  /// The sources and one target in one model, weighted by the policy of the method's name. A fifth
+  /// of the target's labels, at least two, is set aside for the policy and to choose the best
+  /// parameters by.
+  void run_weighted(const method& m, const std::vector<target_rows>& targets,
+                    const std::vector<char>& test, long seed, long labels) {
+    const auto source = source_rows(test);
+    each_target(m, targets, seed, labels, s_.sources.size(),
+                [&](const target_rows& t, vb::history& h) {
+                  auto names = s_.sources;
+                  names.push_back(t.name);
+                  auto model = new_model<plain_model>(names);
+                  auto options = pretraining_options(seed);
+                  options.handle_interrupts = false;
+                  options.balanced = true;
+                  const auto data = weighted_data(t, source, labels, options.validation_rows);
+                  h = fit_weighted(m, t, data, options, model);
+                  return model;
+                });
+  }
+
+  vb::history fit_weighted(const method& m, const target_rows& t, const dataset& data,
+                           const vb::training& options, plain_model& model) {
+    const vb::optimizer::adamw optimizer{.learning_rate = m.learning_rate};
+    if (auto policy = ::examples::find_round_policy(m.name, t.name)) {
+      return vb::fit(backend_, model, data, options, optimizer, *policy);
+    }
+    return vb::fit(backend_, model, data, options, optimizer,
+                   *::examples::find_step_policy(m.name, t.name));
+  }
+
+  /// The labels of the sources and those of one target; the rows whose target labels are held back.
+  dataset weighted_data(const target_rows& t, const std::vector<vb::index_t>& source, long labels,
+                        std::vector<vb::index_t>& held_back) const {
+    std::vector<vb::index_t> place(static_cast<std::size_t>(table_.set.size()), -1);
+    auto rows = source;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      place[static_cast<std::size_t>(rows[i])] = static_cast<vb::index_t>(i);
+    }
+    for (const auto r : t.train) {
+      auto& there = place[static_cast<std::size_t>(r)];
+      if (there < 0) {
+        there = static_cast<vb::index_t>(rows.size());
+        rows.push_back(r);
+      }
+    }
+    auto data = source_data(rows);
+    const auto all = column(t.name, rows);
+    std::vector<double> values(rows.size(), std::numeric_limits<double>::quiet_NaN());
+    const auto held = static_cast<std::size_t>(std::max(2L, labels / 5));
+    for (std::size_t k = 0; k < t.train.size(); ++k) {
+      const auto at = place[static_cast<std::size_t>(t.train[k])];
+      values[static_cast<std::size_t>(at)] = all[static_cast<std::size_t>(at)];
+      if (k < held) {
+        held_back.push_back(at);
+      }
+    }
+    data.add(t.name, values);
+    return data;
+  }
+
+  /// train(target, history) gives a model of its own for each target; several are trained side by
+  /// side. `task` is the target's number in its model.
+  template <class Train>
+  void each_target(const method& m, const std::vector<target_rows>& targets, long seed, long labels,
+                   std::size_t task, Train&& train) {
     const auto piece = journal_.begin_method(m, labels, seed);
     const auto start = clock::now();
     std::vector<std::optional<plain_model>> models(targets.size());
     std::vector<vb::history> histories(targets.size());
     std::size_t done = 0;
     std::exception_ptr failure;
-    auto options = target_training(seed, labels);
-    options.handle_interrupts = false;
     const auto count = static_cast<vb::index_t>(targets.size());
 #pragma omp parallel for schedule(dynamic, 1) num_threads(backend_.threads())
     for (vb::index_t i = 0; i < count; ++i) {
       try {
         const auto k = static_cast<std::size_t>(i);
-        auto model = new_model<plain_model>({targets[k].name});
-        histories[k] =
-            vb::fit(backend_, model, target_data(targets[k]), options,
-                    vb::optimizer::adamw{.learning_rate = m.learning_rate}, vb::weighting::equal{});
-        models[k] = std::move(model);
+        models[k] = train(targets[k], histories[k]);
 #pragma omp critical
         journal_.advance(++done);
       } catch (...) {
@@ -399,7 +471,7 @@ class experiment {
     add_histories(m, targets, histories, seed, labels);
     const double seconds = since(start) / static_cast<double>(targets.size());
     for (std::size_t t = 0; t < targets.size(); ++t) {
-      record(m, *models[t], 0, targets[t], seed, labels, seconds);
+      record(m, *models[t], task, targets[t], seed, labels, seconds);
     }
   }
 

@@ -7,12 +7,16 @@
 #include <cmath>
 #include <iterator>
 
+#include "../support/svg.hpp"
 #include "results.hpp"
-#include "svg.hpp"
 #include "vierbein/core/error.hpp"
 #include "vierbein/io/atomic_file.hpp"
 
 namespace molecules {
+
+using examples::palette;
+using examples::svg;
+using examples::xml_text;
 
 namespace {
 

@@ -124,6 +124,13 @@ journal::work journal::pretraining_work(pretraining_kind kind) const {
 }
 
 journal::work journal::method_work(const method& m, long labels) const {
+  if (m.weighted) {  // every label of a source is a row of its own there
+    work w = pretraining_work(pretraining_kind::plain);
+    w.kind = m.name;
+    w.units *= static_cast<double>(s_.targets.size());
+    w.cost = 2;
+    return w;
+  }
   if (m.joint) {
     work w = pretraining_work(m.pretraining);
     w.kind = m.name;
@@ -146,7 +153,7 @@ void journal::plan() {
         }
         const method& m = find_method(name);
         std::vector<work> pieces{method_work(m, labels)};
-        if (!m.joint && m.pretraining != pretraining_kind::none &&
+        if (!m.joint && !m.weighted && m.pretraining != pretraining_kind::none &&
             pretrained.insert(m.pretraining).second) {
           pieces.push_back(pretraining_work(m.pretraining));
         }
@@ -247,7 +254,8 @@ bool journal::keeps_model(const method& m, long labels, long seed) const {
   std::string chosen;
   for (const auto& name : s_.methods) {
     const method& candidate = find_method(name);
-    if (chosen != "addition" && candidate.pretraining != pretraining_kind::none) {
+    if (chosen != "addition" && !candidate.weighted &&
+        candidate.pretraining != pretraining_kind::none) {
       chosen = name;
     }
   }

@@ -6,13 +6,13 @@
 #include <utility>
 #include <vector>
 
+#include "../support/work_clock.hpp"
 #include "methods.hpp"
 #include "results.hpp"
 #include "settings.hpp"
 #include "table.hpp"
 #include "vierbein/train/callbacks.hpp"
 #include "vierbein/train/history.hpp"
-#include "work_clock.hpp"
 
 namespace molecules {
 
@@ -86,7 +86,7 @@ class journal {
   std::vector<result> results_;
   std::vector<std::vector<std::string>> history_;  // rows of history.csv
   bool settings_written_ = false;
-  work_clock clock_;
+  examples::work_clock clock_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::size_t pieces_ = 0;
   std::size_t begun_ = 0;

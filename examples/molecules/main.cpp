@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <optional>
 
+#include "../support/policies.hpp"
+#include "../support/program.hpp"
 #include "checks.hpp"
 #include "experiment.hpp"
 #include "inputs.hpp"
@@ -39,6 +41,11 @@ void add_options(CLI::App& app, settings& s, std::optional<int>& threads) {
   list(app.add_option("--methods", s.methods, "some of " + method_names()))
       ->type_name("NAME,...")
       ->default_str(fmt::format("{}", fmt::join(s.methods, ",")));
+  list(app.add_option("--weighting", s.weighting,
+                      "further methods: sources and one target at a time in one model, weighted "
+                      "for the target's benefit; some of " +
+                          examples::policy_names()))
+      ->type_name("NAME,...");
   app.add_option("--encoder", s.encoder,
                  "dmpnn (message passing on the graph) or dense (fingerprint and descriptors)")
       ->type_name("NAME")
@@ -86,36 +93,19 @@ void add_options(CLI::App& app, predict_settings& s, std::optional<int>& threads
   app.add_option("--threads", threads, "threads [all processors]")->type_name("NUMBER");
 }
 
-/// The folder of the results; one that is made here goes again when nothing was put into it.
-class output_folder {
- public:
-  explicit output_folder(std::filesystem::path path) : path_(std::move(path)) {
-    std::error_code problem;
-    made_ = std::filesystem::create_directories(path_, problem);
-    if (problem) {
-      throw vb::error(path_.string(), "the folder cannot be made: " + problem.message());
-    }
-    vb::require(::access(path_.c_str(), W_OK | X_OK) == 0, path_.string().c_str(),
-                "the folder cannot be written to: {}", std::generic_category().message(errno));
+/// Every policy of --weighting is a method.
+void add_weighting(settings& s) {
+  for (const auto& name : s.weighting) {
+    vb::require(examples::find_round_policy(name, "") || examples::find_step_policy(name, ""),
+                "--weighting", "expected some of {}; found '{}'", examples::policy_names(), name);
+    s.methods.push_back(name);
   }
-  output_folder(const output_folder&) = delete;
-  output_folder& operator=(const output_folder&) = delete;
-  ~output_folder() {
-    std::error_code ignored;
-    if (made_) {
-      std::filesystem::remove(path_, ignored);  // fails when it holds something
-    }
-  }
-
- private:
-  std::filesystem::path path_;
-  bool made_ = false;
-};
+}
 
 /// Returns whether it came to its end.
 bool compare(const settings& s) {
   check_settings(s);
-  const output_folder folder(s.out);
+  const examples::output_folder folder(s.out);
   auto properties = s.sources;
   properties.insert(properties.end(), s.targets.begin(), s.targets.end());
   const auto table = read_molecules(s.data, s.smiles, properties,
@@ -127,14 +117,6 @@ bool compare(const settings& s) {
     std::filesystem::remove(s.out / "rejects.csv", ignored);  // those of an earlier run
   }
   return complete;
-}
-
-/// Tells what went wrong on one line.
-int refuse(std::string problem) {
-  problem.erase(problem.find_last_not_of(" \n") + 1);
-  std::replace(problem.begin(), problem.end(), '\n', ' ');
-  fmt::print(stderr, "{}\n", problem);
-  return 2;
 }
 
 int run(int argc, char** argv) {
@@ -156,7 +138,7 @@ int run(int argc, char** argv) {
     if (e.get_exit_code() == 0) {  // --help
       return app.exit(e);
     }
-    return refuse(fmt::format("molecules: {} (see molecules --help)", e.what()));
+    return examples::refuse(fmt::format("molecules: {} (see molecules --help)", e.what()));
   }
   const auto positive = [](std::optional<int> given) {
     vb::require(given.value_or(1) > 0, "--threads", "expected a positive number, found {}",
@@ -169,6 +151,7 @@ int run(int argc, char** argv) {
     predict(p);
   } else {
     s.threads = positive(threads);
+    add_weighting(s);
     complete = compare(s);
   }
   if (std::fflush(stdout) != 0) {
@@ -188,6 +171,6 @@ int main(int argc, char** argv) {
   try {
     return molecules::run(argc, argv);
   } catch (const std::exception& e) {
-    return molecules::refuse(e.what());
+    return examples::refuse(e.what());
   }
 }

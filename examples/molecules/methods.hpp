@@ -17,14 +17,15 @@ enum class pretraining_kind { none, plain, gate };
 struct method {
   std::string name;
   pretraining_kind pretraining = pretraining_kind::none;
-  bool joint = false;  // sources and targets in one training
+  bool joint = false;     // sources and targets in one training
+  bool weighted = false;  // sources and one target, by the weighting policy of the method's name
   vb::addition addition = {};
   bool pool = false;  // molecules without target labels join
   double learning_rate = 1e-3;
 };
 
-/// The method of that name; throws when there is none. The five of the comparison, and variants of
-/// task addition that leave one choice out.
+/// The method of that name; throws when there is none. The five of the comparison, variants of task
+/// addition that leave one choice out, and one for each weighting policy in support/policies.hpp.
 const method& find_method(const std::string& name);
 
 /// The names of all methods.

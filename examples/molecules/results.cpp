@@ -10,78 +10,17 @@
 #include <set>
 #include <string_view>
 
+#include "../support/text_table.hpp"
 #include "vierbein/io/csv.hpp"
 #include "vierbein/io/csv_writer.hpp"
 
 namespace molecules {
 
+using examples::minus;
+using examples::show;
+using examples::text_table;
+
 namespace {
-
-/// A table of texts in UTF-8 whose columns are as wide as they need to be.
-class text_table {
- public:
-  /// The first `left` columns are aligned to the left, the others to the right.
-  explicit text_table(std::size_t left) : left_(left) {}
-
-  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
-  void add_blank() { rows_.emplace_back(); }
-
-  void print() {
-    std::vector<std::size_t> deviations;  // width of what stands behind a ±
-    std::vector<std::size_t> widths;
-    for (auto& row : rows_) {
-      deviations.resize(std::max(deviations.size(), row.size()));
-      for (std::size_t c = 0; c < row.size(); ++c) {
-        deviations[c] = std::max(deviations[c], row[c].size() - begin_of_deviation(row[c]));
-      }
-    }
-    widths.resize(deviations.size());
-    for (auto& row : rows_) {
-      for (std::size_t c = 0; c < row.size(); ++c) {
-        const std::size_t at = begin_of_deviation(row[c]);
-        if (at < row[c].size()) {
-          row[c].insert(at, deviations[c] - (row[c].size() - at), ' ');
-        }
-        widths[c] = std::max(widths[c], length(row[c]));
-      }
-    }
-    for (const auto& row : rows_) {
-      std::string line;
-      for (std::size_t c = 0; c < row.size(); ++c) {
-        const std::string gap(widths[c] - length(row[c]), ' ');
-        line += (c == 0 ? "  " : "   ") + (c < left_ ? row[c] + gap : gap + row[c]);
-      }
-      line.erase(line.find_last_not_of(' ') + 1);
-      fmt::print("{}\n", line);
-    }
-  }
-
- private:
-  // Characters, not bytes: continuation bytes do not count.
-  static std::size_t length(const std::string& text) {
-    return static_cast<std::size_t>(
-        std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-  }
-
-  static std::size_t begin_of_deviation(const std::string& cell) {
-    constexpr std::string_view sign = "± ";
-    const std::size_t at = cell.find(sign);
-    return at == std::string::npos ? cell.size() : at + sign.size();
-  }
-
-  std::size_t left_;
-  std::vector<std::vector<std::string>> rows_;
-};
-
-std::string show(const std::map<long, double>& values, int decimals, bool sign = false) {
-  if (values.empty()) {
-    return "";
-  }
-  const summary v = summarise(values);
-  const auto mean =
-      sign ? fmt::format("{:+.{}f}", v.mean, decimals) : fmt::format("{:.{}f}", v.mean, decimals);
-  return values.size() == 1 ? mean : fmt::format("{} ± {:.{}f}", mean, v.deviation, decimals);
-}
 
 // Decimals that show three digits of the smallest value.
 int decimals_for(double smallest) {
@@ -89,14 +28,6 @@ int decimals_for(double smallest) {
     return 3;
   }
   return std::clamp(2 - static_cast<int>(std::floor(std::log10(smallest))), 0, 9);
-}
-
-std::map<long, double> minus(std::map<long, double> values, const std::map<long, double>& other) {
-  std::erase_if(values, [&](const auto& entry) { return !other.contains(entry.first); });
-  for (auto& [seed, value] : values) {
-    value -= other.at(seed);
-  }
-  return values;
 }
 
 // By seed, the mean over the targets of log(RMSE / RMSE of finetune).
@@ -189,20 +120,6 @@ std::vector<result> selected(const std::vector<result>& results, const settings&
     }
   }
   return chosen;
-}
-
-summary summarise(const std::map<long, double>& by_seed) {
-  summary s;
-  const auto count = static_cast<double>(by_seed.size());
-  for (const auto& [seed, v] : by_seed) {
-    s.mean += v / count;
-  }
-  double squares = 0;
-  for (const auto& [seed, v] : by_seed) {
-    squares += (v - s.mean) * (v - s.mean);
-  }
-  s.deviation = by_seed.size() > 1 ? std::sqrt(squares / (count - 1)) : 0;
-  return s;
 }
 
 std::map<long, double> by_seed(const std::vector<result>& results, const std::string& method,

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../support/summary.hpp"
 #include "settings.hpp"
 #include "vierbein/core/matrix.hpp"
 
@@ -43,12 +44,8 @@ std::vector<result> read_results(const std::filesystem::path& file);
 /// Those that the settings ask for.
 std::vector<result> selected(const std::vector<result>& results, const settings& s);
 
-/// Mean and standard deviation (of a sample; 0 for a single value).
-struct summary {
-  double mean = 0;
-  double deviation = 0;
-};
-summary summarise(const std::map<long, double>& by_seed);
+using examples::summarise;
+using examples::summary;
 
 /// Values of one method and number of labels by seed, for a target or, for "", averaged over the
 /// targets.

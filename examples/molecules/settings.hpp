@@ -15,6 +15,7 @@ struct settings {
   std::vector<std::string> targets;
   std::vector<long> labels{100, 200};
   std::vector<std::string> methods{"single", "shared", "finetune", "gate", "addition"};
+  std::vector<std::string> weighting;  // become methods
   std::string encoder = "dmpnn";
   std::string split = "random";
   std::string hide = "all";

@@ -18,7 +18,7 @@
 #include <thread>
 #include <vector>
 
-#include "../../examples/molecules/work_clock.hpp"
+#include "../../examples/support/work_clock.hpp"
 #include "vierbein/alignment/none.hpp"
 #include "vierbein/encoder/features.hpp"
 #include "vierbein/encoder/mlp.hpp"
@@ -497,7 +497,7 @@ TEST_CASE("molecules: Ctrl-C keeps and shows what is finished") {
 TEST_SUITE_END();
 
 TEST_CASE("work_clock: learns how long a unit takes") {
-  molecules::work_clock clock;
+  examples::work_clock clock;
   clock.plan("slow", 10, 2);
   clock.plan("slow", 10, 2);
   clock.plan("quick", 20, 1);

@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-namespace molecules {
+namespace examples {
 
 /// Work comes in pieces of several kinds, and a piece in units. A kind that was measured takes as
 /// long a unit as it did so far; any other is guessed from its expected cost, relative to the kinds
@@ -82,4 +82,4 @@ class work_clock {
   double fraction_ = 0;
 };
 
-}  // namespace molecules
+}  // namespace examples

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <utility>
 
-namespace molecules {
+namespace examples {
 
 /// Colours that the colour-blind can tell apart (Okabe and Ito 2008), the lightest left out.
 inline constexpr std::array<std::string_view, 7> palette{"#0072B2", "#E69F00", "#009E73", "#CC79A7",
@@ -75,4 +75,4 @@ class svg {
   std::string text_;
 };
 
-}  // namespace molecules
+}  // namespace examples
