@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,36 +29,39 @@ namespace vierbein::weighting {
 /// Adam does, makes a factor before the loss inert.
 ///
 /// `update::relative`, the default, is ours and keeps apart what the paper's rule mixes: w is what
-/// a task is worth relative to the others (Σ w_i = T), α is how far to follow its update.
-///     tasks train on ℓ_i; α_i begins as w_i / T, an average of the updates;
-///     `alpha_steps` times, on one development batch each:
-///         α_i ← max(0, α_i - step · s_i / max_j |s_j|),   s = ∂L/∂α   (no unit, so no tuning to
-///         L);
-///     w_i ← (1 - adaptation) w_i + adaptation · T α_i / Σ_j α_j;
-///     of α, equal shares 1/T and standing still, the one with the smallest loss on all development
-///     rows is taken (`safeguard`), so that no round makes the target worse there.
+/// a task is worth relative to the others, Σ w_i = T; the length of the step is always that of an
+/// average of updates, α_i = w_i / T. (Let α choose the length too and it becomes too short: less
+/// noise is what pays at once.)
+///     tasks train on ℓ_i, each as many steps as the one with the most rows;
+///     `alpha_steps` times, on one development batch each, at θ + Σ (w_i / T) δ_i:
+///         w_i ∝ max(w_i, smallest_weight) e^{-step r_i},    r = (s - mean s) / max |s - mean s|,
+///     where s = ∂L/∂α, so that neither L nor the updates need a unit;
+///     when the loss on all development rows at α = w / T exceeds that of equal shares 1/T, or of
+///     standing still, by more than the part `tolerance`, the better of these two is taken.
+/// The tolerance is there because a step that will pay often costs at first, while the learning
+/// rate is high: with 0 the method stops exploring and ends below the single task.
 ///
 /// Left open by the paper, and options here: ρ, the step of α and how many, the tasks' optimiser
 /// (that of the training) and whether its state survives rounds, whether α scales a task's own head
-/// (`scale_own_modules`), a lower bound of w (a negative weight ascends on a task; 0 by default).
+/// (`scale_own_modules`), a lower bound of w (a negative weight ascends on a task).
 ///
 /// A development loss or slope that is not finite ends the steps of α where they are. With one task
-/// α is only the length of its step. It remembers: a copy goes its own way, `reset` begins again.
+/// w stays 1. It remembers: a copy goes its own way, `reset` begins again.
 struct alpha_vil {
   using weighting_kind = update_based;
   enum class update { relative, additive };
 
   std::string target = {};
   update rule = update::relative;
-  double share = 0.2;           ///< ρ, in epochs of each task's rows
-  double step = 0.2;            ///< of α; relative to the largest slope with `relative`
+  double share = 0.2;           ///< ρ, in epochs of a task's rows
+  double step = 0.2;            ///< of α; without unit with `relative`
   std::size_t alpha_steps = 2;  ///< in a round; 0: every development batch once
-  double adaptation = 0.3;      ///< of w to α in (0, 1], with `relative`
-  double smallest_weight = 0;   ///< of w, with `additive`
-  bool safeguard = true;        ///< with `relative`
+  /// Of w. With `relative` it must be positive, so that a task may come back.
+  double smallest_weight = 1e-3;
+  double tolerance = 0.2;  ///< of the safeguard, with `relative`; infinity for none
   bool keep_optimizer_state = true;
   bool scale_own_modules = true;
-  bool equal_steps = false;  ///< every task makes as many steps as the one with the most rows
+  bool equal_steps = true;  ///< every task makes as many steps as the one with the most rows
 
   /// The rule of the paper, with the choices that it leaves open as plain as can be: all of a
   /// task's rows in a round, all development batches once.
@@ -66,7 +71,8 @@ struct alpha_vil {
             .share = 1,
             .step = step,
             .alpha_steps = 0,
-            .safeguard = false};
+            .smallest_weight = 0,
+            .equal_steps = false};
   }
 
   /// What is learned; filled by `reset`.
@@ -82,9 +88,11 @@ struct alpha_vil {
     find_target(names, target, place);
     require(share > 0 && std::isfinite(share), place, "share must be positive, but is {}", share);
     require(step >= 0 && std::isfinite(step), place, "step must not be negative, but is {}", step);
-    require(adaptation > 0 && adaptation <= 1, place, "adaptation must be in (0, 1], but is {}",
-            adaptation);
-    require(!std::isnan(smallest_weight), place, "smallest_weight must be a number");
+    require(rule == update::additive ? !std::isnan(smallest_weight)
+                                     : smallest_weight > 0 && smallest_weight < 1,
+            place, "smallest_weight must be {}, but is {}",
+            rule == update::additive ? "a number" : "in (0, 1)", smallest_weight);
+    require(tolerance >= 0, place, "tolerance must not be negative, but is {}", tolerance);
     state = {names, std::vector<double>(names.size(), 1.0)};
   }
 
@@ -102,62 +110,84 @@ struct alpha_vil {
   }
 
   void combine(update_oracle& oracle, weights alpha) {
-    const auto tasks = static_cast<double>(alpha.size());
-    for (std::size_t i = 0; i < alpha.size(); ++i) {
-      alpha[i] = rule == update::additive ? 1 : state.w[i] / tasks;
-    }
-    descend(oracle, alpha);
     if (rule == update::additive) {
-      for (std::size_t i = 0; i < alpha.size(); ++i) {
-        state.w[i] = std::max(smallest_weight, state.w[i] + alpha[i] - 1);
+      descend_additive(oracle, alpha);
+    } else {
+      descend_relative(oracle, alpha);
+      if (!std::isinf(tolerance)) {
+        guard(oracle, alpha);
       }
-      return;
-    }
-    double total = 0;
-    for (const double a : alpha) {
-      total += a;
-    }
-    for (std::size_t i = 0; i < alpha.size() && total > 0; ++i) {
-      state.w[i] = (1 - adaptation) * state.w[i] + adaptation * tasks * alpha[i] / total;
-    }
-    if (safeguard) {
-      take_best(oracle, alpha);
     }
   }
 
   void worth(weights w) const { std::copy(state.w.begin(), state.w.end(), w.begin()); }
 
  private:
-  // The steps of α.
-  void descend(update_oracle& oracle, weights alpha) const {
+  void descend_additive(update_oracle& oracle, weights alpha) {
+    std::fill(alpha.begin(), alpha.end(), 1.0);
+    each_slope(oracle, alpha, [&](std::span<const double> slope) {
+      for (std::size_t i = 0; i < alpha.size(); ++i) {
+        alpha[i] -= step * slope[i];
+      }
+    });
+    for (std::size_t i = 0; i < alpha.size(); ++i) {
+      state.w[i] = std::max(smallest_weight, state.w[i] + alpha[i] - 1);
+    }
+  }
+
+  void descend_relative(update_oracle& oracle, weights alpha) {
+    const auto tasks = static_cast<double>(alpha.size());
+    const auto share_out = [&] {
+      for (std::size_t i = 0; i < alpha.size(); ++i) {
+        alpha[i] = state.w[i] / tasks;
+      }
+    };
+    share_out();
+    each_slope(oracle, alpha, [&](std::span<const double> slope) {
+      const double mean = std::accumulate(slope.begin(), slope.end(), 0.0) / tasks;
+      double largest = 0;
+      for (const double s : slope) {
+        largest = std::max(largest, std::abs(s - mean));
+      }
+      if (largest == 0) {
+        return;
+      }
+      double total = 0;
+      for (std::size_t i = 0; i < alpha.size(); ++i) {
+        state.w[i] =
+            std::max(state.w[i], smallest_weight) * std::exp(-step * (slope[i] - mean) / largest);
+        total += state.w[i];
+      }
+      for (double& w : state.w) {
+        w *= tasks / total;
+      }
+      share_out();
+    });
+  }
+
+  // move(slope) on one development batch after the other, as long as everything is finite.
+  template <class Move>
+  void each_slope(update_oracle& oracle, weights alpha, Move&& move) const {
     std::vector<double> slope(alpha.size());
     const std::size_t steps = alpha_steps > 0 ? alpha_steps : oracle.batches();
     for (std::size_t k = 0; k < steps; ++k) {
       const double loss = oracle.loss(alpha, k % oracle.batches(), slope);
-      double largest = 0;
-      bool finite = std::isfinite(loss);
-      for (const double s : slope) {
-        finite = finite && std::isfinite(s);
-        largest = std::max(largest, std::abs(s));
-      }
-      if (!finite || largest == 0) {
+      if (!std::isfinite(loss) ||
+          !std::all_of(slope.begin(), slope.end(), [](double s) { return std::isfinite(s); })) {
         return;
       }
-      for (std::size_t i = 0; i < alpha.size(); ++i) {
-        alpha[i] = rule == update::additive ? alpha[i] - step * slope[i]
-                                            : std::max(0.0, alpha[i] - step * slope[i] / largest);
-      }
+      move(std::span<const double>(slope));
     }
   }
 
-  // α, equal shares or standing still, whichever is best for the target.
-  static void take_best(update_oracle& oracle, weights alpha) {
-    double best = oracle.loss(alpha);
+  // Equal shares or standing still, where α is so much worse.
+  void guard(update_oracle& oracle, weights alpha) const {
+    double limit = oracle.loss(alpha) / (1 + tolerance);
     for (const double each : {1 / static_cast<double>(alpha.size()), 0.0}) {
       const std::vector<double> other(alpha.size(), each);
       const double loss = oracle.loss(other);
-      if (loss < best || std::isnan(best)) {
-        best = loss;
+      if (loss < limit || std::isnan(limit)) {
+        limit = loss;
         std::copy(other.begin(), other.end(), alpha.begin());
       }
     }
