@@ -45,9 +45,12 @@ class round_oracle final : public update_oracle {
     return updates();
   }
 
-  /// Turns results into updates δ_i = θ_i - θ.
-  void begin(flat_view theta) {
+  /// Turns results into updates δ_i = θ_i - θ. What is known of θ need not be judged again.
+  void begin(flat_view theta, const std::optional<verdict>& of_theta) {
     judged_.clear();
+    if (of_theta) {
+      judged_.push_back({std::vector<double>(branches(), 0.0), *of_theta});
+    }
     copy(theta, base_.view(), scalar{1}, false);
     for (index_t i = 0; i < branches_; ++i) {
       copy(theta, update(i), scalar{-1}, true);
@@ -61,6 +64,7 @@ class round_oracle final : public update_oracle {
 
   /// What branch i has done to these parameters is taken over as it is, whatever α will be.
   void keep(index_t i, std::span<const range> ranges) {
+    judged_.clear();
     for (const range& r : ranges) {
       const flat_view part = update(i).range(r.offset, r.size);
       copy(part, base_.view().range(r.offset, r.size), scalar{1}, true);
@@ -264,6 +268,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
   aligned_vector<T> best(static_cast<std::size_t>(theta.size()));
   on_device.copy_to(device, {best.data(), theta.size()});
   double best_loss = std::numeric_limits<double>::infinity();
+  std::optional<verdict> known;  // of the present parameters
   double done = 0;
   bool go_on = true;
   std::string first_failure;
@@ -292,7 +297,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
 
     epoch_record record;
     record.epoch = round + 1;
-    oracle.begin(now);
+    oracle.begin(now, known);
     record.note =
         failure_of(plan, reports, oracle, round,
                    options.largest_update * std::max(1.0, std::sqrt(device.squared_norm(now))));
@@ -321,6 +326,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
         optimizer.learning_rate * (options.schedule ? options.schedule(done / total) : 1.0);
     const verdict result_now =
         record.note.empty() ? oracle.judge(alpha) : judge.judge(now, development.all());
+    known = result_now;
     record.validation_loss = result_now.loss;
     record.validation_score = result_now.score;
     if (record.validation_loss < best_loss && record.note.empty()) {

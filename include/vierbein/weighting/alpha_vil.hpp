@@ -36,8 +36,8 @@ namespace vierbein::weighting {
 ///     `alpha_steps` times, on one development batch each, at θ + Σ (w_i / T) δ_i:
 ///         w_i ∝ max(w_i, smallest_weight) e^{-step r_i},    r = (s - mean s) / max |s - mean s|,
 ///     where s = ∂L/∂α, so that neither L nor the updates need a unit;
-///     when the loss on all development rows at α = w / T exceeds that of equal shares 1/T, or of
-///     standing still, by more than the part `tolerance`, the better of these two is taken.
+///     when the loss on all development rows at α = w / T exceeds that of standing still, α = 0, by
+///     more than the part `tolerance`, the better of standing still and equal shares 1/T is taken.
 /// The tolerance is there because a step that will pay often costs at first, while the learning
 /// rate is high: with 0 the method stops exploring and ends below the single task.
 ///
@@ -180,17 +180,16 @@ struct alpha_vil {
     }
   }
 
-  // Equal shares or standing still, where α is so much worse.
+  // Standing still or equal shares, where α makes the target so much worse.
   void guard(update_oracle& oracle, weights alpha) const {
-    double limit = oracle.loss(alpha) / (1 + tolerance);
-    for (const double each : {1 / static_cast<double>(alpha.size()), 0.0}) {
-      const std::vector<double> other(alpha.size(), each);
-      const double loss = oracle.loss(other);
-      if (loss < limit || std::isnan(limit)) {
-        limit = loss;
-        std::copy(other.begin(), other.end(), alpha.begin());
-      }
+    const std::vector<double> still(alpha.size(), 0.0);
+    const double here = oracle.loss(still);
+    if (oracle.loss(alpha) <= (1 + tolerance) * here) {
+      return;
     }
+    const std::vector<double> equal(alpha.size(), 1 / static_cast<double>(alpha.size()));
+    const bool average = oracle.loss(equal) < here;
+    std::copy_n((average ? equal : still).begin(), alpha.size(), alpha.begin());
   }
 };
 
