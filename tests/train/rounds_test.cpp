@@ -358,7 +358,7 @@ TEST_CASE("the Neumann series of a quadratic is a geometric one") {
     oracle.look_ahead(numbers{0}, ahead);
     oracle.implicit(once, 0, 0.1, 1e-3, zeroth);
     CHECK(zeroth[0] == Approx(ahead[0]).epsilon(1e-12));
-    for (const std::size_t terms : {1, 2, 5}) {
+    for (const std::size_t terms : {std::size_t{1}, std::size_t{2}, std::size_t{5}}) {
       numbers products(1);
       oracle.implicit(once, terms, 0.1, 1e-3, products);
       double series = 0;
