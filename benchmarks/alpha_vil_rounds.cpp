@@ -17,8 +17,8 @@ using vb::index_t;
 
 namespace {
 
-constexpr index_t rows = 4096;
-constexpr index_t held_back = 512;
+constexpr index_t rows = 16384;
+constexpr index_t held_back = 1024;
 constexpr index_t side = 28;
 constexpr std::uint64_t seed = 3;
 

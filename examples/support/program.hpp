@@ -43,11 +43,17 @@ class output_folder {
   bool made_ = false;
 };
 
+/// Tells something on standard error. That it cannot be written is no failure: the work goes on.
+template <class... Args>
+void tell(fmt::format_string<Args...> format, Args&&... args) {
+  std::fputs(fmt::format(format, std::forward<Args>(args)...).c_str(), stderr);
+}
+
 /// Tells what went wrong on one line.
 inline int refuse(std::string problem) {
   problem.erase(problem.find_last_not_of(" \n") + 1);
   std::replace(problem.begin(), problem.end(), '\n', ' ');
-  fmt::print(stderr, "{}\n", problem);
+  tell("{}\n", problem);
   return 2;
 }
 

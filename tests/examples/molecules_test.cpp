@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "../../examples/support/work_clock.hpp"
+#include "folder.hpp"
 #include "vierbein/alignment/none.hpp"
 #include "vierbein/encoder/features.hpp"
 #include "vierbein/encoder/mlp.hpp"
@@ -34,21 +35,16 @@
 
 namespace vb = vierbein;
 namespace fs = std::filesystem;
+using example_test::check_refused;
+using example_test::content;
+using example_test::outcome;
+using example_test::put;
+using example_test::rows_of;
+using example_test::table;
 
 namespace {
 
 constexpr std::string_view program = VIERBEIN_MOLECULES;
-
-using table = std::vector<std::vector<std::string>>;
-
-std::string content(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-}
-
-void put(const fs::path& file, const std::string& text) {
-  std::ofstream(file, std::ios::binary) << text;
-}
 
 /// Alkanes and their derivatives with made-up properties: two sources, a target, a column `part`
 /// that splits them and one without any label.
@@ -69,47 +65,12 @@ std::string small_table() {
   return text;
 }
 
-struct outcome {
-  int status = -1;
-  std::string out, err;
-
-  /// Without what LLVM's OpenMP runtime says itself when the file-size limit stops its own files.
-  [[nodiscard]] std::vector<std::string> errors() const {
-    std::vector<std::string> lines;
-    std::istringstream stream(err);
-    for (std::string line; std::getline(stream, line);) {
-      if (!line.starts_with("OMP: Warning")) {
-        lines.push_back(line);
-      }
-    }
-    return lines;
-  }
-};
-
-/// A folder for files, and the program.
-class bench {
+/// A folder with a table, and the program.
+class bench : public example_test::folder {
  public:
-  bench() : folder_(fs::temp_directory_path() / fmt::format("vierbein-molecules-{}", ::getpid())) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    put(data(), small_table());
-  }
-  bench(const bench&) = delete;
-  bench& operator=(const bench&) = delete;
-  ~bench() { fs::remove_all(folder_); }
+  bench() : folder(program, "molecules") { put(data(), small_table()); }
 
-  [[nodiscard]] fs::path at(const std::string& name) const { return folder_ / name; }
   [[nodiscard]] fs::path data() const { return at("data.csv"); }
-
-  /// What comes before and after the program on the shell's command line.
-  [[nodiscard]] outcome shell(const std::string& before, const std::string& arguments) const {
-    const auto command = fmt::format("cd '{}' && {} '{}' {} > out.txt 2> err.txt", folder_.string(),
-                                     before, program, arguments);
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status, content(at("out.txt")),
-            content(at("err.txt"))};
-  }
-  [[nodiscard]] outcome run(const std::string& arguments) const { return shell("", arguments); }
 
   /// A comparison that takes no time; later options win over these.
   [[nodiscard]] static std::string small(const std::string& arguments) {
@@ -126,50 +87,10 @@ class bench {
   [[nodiscard]] outcome compare(const std::string& arguments) const {
     return run(small(arguments));
   }
-
- private:
-  fs::path folder_;
 };
 
-/// The rows of a CSV file without the column `seconds`.
-table rows_of(const fs::path& file) {
-  const auto csv = vb::io::read_csv(file);
-  table rows;
-  for (vb::index_t r = 0; r < csv.rows(); ++r) {
-    rows.emplace_back();
-    for (const auto& name : csv.column_names()) {
-      if (name != "seconds") {
-        rows.back().push_back(csv.cell(r, csv.column(name)));
-      }
-    }
-  }
-  return rows;
-}
-
-/// One sentence that names the place, status 2.
-void check_refused(const outcome& o, const std::string& place) {
-  CAPTURE(o.out);
-  CAPTURE(o.err);
-  CAPTURE(place);
-  CHECK(o.status == 2);
-  REQUIRE(o.errors().size() == 1);
-  CHECK(o.errors()[0].find(place) != std::string::npos);
-}
-
-/// The names of all methods, which the program tells when it does not know one.
 std::vector<std::string> method_names(const bench& b) {
-  const auto o = b.compare("--methods none-of-them");
-  const std::string begin = "expected some of ";
-  REQUIRE(o.err.find(begin) != std::string::npos);
-  std::string list = o.err.substr(o.err.find(begin) + begin.size());
-  list = list.substr(0, list.find(';'));
-  std::erase(list, ' ');
-  std::vector<std::string> names;
-  std::istringstream stream(list);
-  for (std::string name; std::getline(stream, name, ',');) {
-    names.push_back(name);
-  }
-  return names;
+  return example_test::names_told(b.compare("--methods none-of-them"));
 }
 
 }  // namespace

@@ -144,7 +144,7 @@ class convolution {
               index_t last) const {
     const index_t apart = sums_size(slabs);
     for (const slab_type& slab : slabs) {
-      if (!wants_sums(slab)) {
+      if (!wants_sums(slab) || pieces == 0) {
         continue;
       }
       for (index_t o = first; o < last; ++o) {
@@ -155,10 +155,10 @@ class convolution {
             total[k] += more[k];
           }
         }
-        for (index_t k = 0; k < depth_ && slab.dw.data != nullptr && pieces > 0; ++k) {
+        for (index_t k = 0; k < depth_ && slab.dw.data != nullptr; ++k) {
           slab.dw(k, o) += total[k];
         }
-        if (slab.db.data != nullptr && pieces > 0) {
+        if (slab.db.data != nullptr) {
           slab.db(0, o) += total[depth_];
         }
       }

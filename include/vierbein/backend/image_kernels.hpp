@@ -19,24 +19,31 @@ struct overlap {
         end(std::max(begin, std::clamp<index_t>(extent - first, 0, count))) {}
 };
 
-/// The same as std::copy_n, for stretches that are mostly short: no call.
+/// The same as std::copy_n, for stretches that are mostly short: neither a call nor a loop, which
+/// compilers would make one. The beginning and the end are copied in blocks, which may overlap.
 template <class T>
 inline void copy_short(const T* from, index_t n, T* to) {
   constexpr index_t block = 32 / static_cast<index_t>(sizeof(T));
-  if (n >= block) {
-    for (index_t i = 0; i + block < n; i += block) {
-      std::memcpy(to + i, from + i, 32);
+  const auto ends = [&](auto bytes) {
+    constexpr std::size_t size = decltype(bytes)::value;
+    std::memcpy(to, from, size);
+    const index_t last = n - static_cast<index_t>(size / sizeof(T));
+    std::memcpy(to + last, from + last, size);
+  };
+  if (n > 8 * block) {
+    std::copy_n(from, n, to);
+  } else if (n >= 4 * block) {
+    ends(std::integral_constant<std::size_t, 128>());
+  } else if (n >= 2 * block) {
+    ends(std::integral_constant<std::size_t, 64>());
+  } else if (n >= block) {
+    ends(std::integral_constant<std::size_t, 32>());
+  } else if (n >= block / 2) {
+    ends(std::integral_constant<std::size_t, 16>());
+  } else {
+    for (index_t i = 0; i < n; ++i) {
+      to[i] = from[i];
     }
-    std::memcpy(to + n - block, from + n - block, 32);
-    return;
-  }
-  if (n >= block / 2) {
-    std::memcpy(to, from, 16);
-    std::memcpy(to + n - block / 2, from + n - block / 2, 16);
-    return;
-  }
-  for (index_t i = 0; i < n; ++i) {
-    to[i] = from[i];
   }
 }
 
@@ -207,7 +214,7 @@ void scatter_planes(const image_shape& image, const image_window& window, index_
 /// vectorises.
 class pooling_blocks {
  public:
-  static constexpr index_t size = 512;  ///< elements of a block, at most
+  static constexpr index_t size = 384;  ///< elements of a block, at most
 
   pooling_blocks(const image_shape& image, const image_window& window)
       : image_(image), window_(window), out_(window.over(image, image.channels)) {}
@@ -265,7 +272,7 @@ class pooling_blocks {
 /// several. NaN counts as largest.
 template <class T>
 void max_pool(const image_shape& image, const image_window& window, const T* x, T* y, T* where) {
-  T best[pooling_blocks::size];
+  T best[pooling_blocks::size] = {};
   T chosen[pooling_blocks::size];
   T candidate[pooling_blocks::size];
   const index_t step = window.stride * image.channels;
@@ -274,18 +281,27 @@ void max_pool(const image_shape& image, const image_window& window, const T* x, 
     const index_t width = block.width();
     std::fill_n(chosen, block.positions() * width, T{-1});
     block.each_pixel([&](index_t k, index_t first, index_t positions, index_t at) {
+      const auto number = static_cast<T>(k);
+      const auto compare = [number](const T* v, index_t n, T* b, T* w) {
+        for (index_t i = 0; i < n; ++i) {
+          // Neither "not smaller" nor "not equal": so NaN wins, and then stays.
+          const bool more = (w[i] < 0) | (!(v[i] <= b[i]) & (b[i] == b[i]));
+          b[i] = more ? v[i] : b[i];
+          w[i] = more ? number : w[i];
+        }
+      };
+      T* const b = best + first * width;
+      T* const w = chosen + first * width;
+      if (width % 16 == 0) {
+        for (index_t p = 0; p < positions; ++p) {
+          compare(x + at + p * step, width, b + p * width, w + p * width);
+        }
+        return;
+      }
       for (index_t p = 0; p < positions; ++p) {
         copy_short(x + at + p * step, width, candidate + p * width);
       }
-      T* const b = best + first * width;
-      T* const w = chosen + first * width;
-      const auto number = static_cast<T>(k);
-      for (index_t i = 0; i < positions * width; ++i) {
-        // Neither "not smaller" nor "not equal": so NaN wins, and then stays.
-        const bool more = w[i] < 0 || (!(candidate[i] <= b[i]) && b[i] == b[i]);
-        b[i] = more ? candidate[i] : b[i];
-        w[i] = more ? number : w[i];
-      }
+      compare(candidate, positions * width, b, w);
     });
     for (index_t p = 0; p < block.positions(); ++p) {
       copy_short(best + p * width, width, y + to + p * image.channels);
