@@ -41,6 +41,9 @@
 //                                                  gradient_based policy that knows: the weights of
 //                                                  the tasks' own parameters and of the history;
 //                                                  1 each otherwise
+//     static constexpr bool remembers_gradients    true in a gradient_based policy for which
+//     columns
+//                                                  of J must mean the same in every step
 //     bool observes() const                        whether `observe` is wanted, where only the
 //                                                  running program knows
 //     std::size_t iterations() const               of the solver, in the last step: for the history
@@ -91,6 +94,16 @@ template <Observes P>
     return policy.observes();
   } else {
     return true;
+  }
+}
+
+/// How many iterations the policy's solver took in the last step; 0 where it has none.
+template <class P>
+[[nodiscard]] std::size_t iterations(const P& policy) {
+  if constexpr (requires { policy.iterations(); }) {
+    return static_cast<std::size_t>(policy.iterations());
+  } else {
+    return 0;
   }
 }
 
