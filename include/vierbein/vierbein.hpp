@@ -45,6 +45,7 @@
 #include "vierbein/weighting/fork_merge.hpp"
 #include "vierbein/weighting/gcs.hpp"
 #include "vierbein/weighting/graddrop.hpp"
+#include "vierbein/weighting/group_wise.hpp"
 #include "vierbein/weighting/meta_tartan.hpp"
 #include "vierbein/weighting/moco.hpp"
 #include "vierbein/weighting/modo.hpp"

@@ -269,6 +269,50 @@ TEST_CASE("gradients of the representation, sample by sample, give those of the 
   CHECK(apart > 1e-6);
 }
 
+TEST_CASE("every group of parameters is weighed by its own Gramian") {
+  const auto model = model_with(vb::alignment::gate{});
+  const auto whole = trained(model, few_steps(), by_lengths{});
+  namespace vw = vb::weighting;
+  // One group is the whole.
+  CHECK(distance(trained(model, few_steps(), vw::group_wise{by_lengths{}, {"trunk/"}}), whole) <
+        1e-11);
+  CHECK(distance(trained(model, few_steps(), vw::group_wise{by_lengths{}, {"trunk/", "trunk/"}}),
+                 whole) < 1e-11);
+  // Layers are two groups.
+  const auto by_layer = trained(model, few_steps(), vw::group_wise{by_lengths{}});
+  CHECK(distance(by_layer, whole) > 1e-4);
+  CHECK(distance(trained(model, few_steps(),
+                         vw::group_wise{by_lengths{}, {"trunk/layer0/", "trunk/layer1/"}}),
+                 by_layer) < 1e-12);
+  CHECK(distance(trained(model, few_steps(), vw::group_wise{by_lengths{}, {"trunk/layer1/"}}),
+                 by_layer) < 1e-12);
+  CHECK_THROWS_WITH(
+      trained(model, few_steps(), vw::group_wise{by_lengths{}, {"trunk/layer7"}}),
+      "weighting::group_wise: no shared parameter has a name that begins with 'trunk/layer7'");
+
+  vw::group_wise<vw::gcs> policy{.inner = {.target = "a"}};
+  policy.reset(std::vector<std::string>{"a", "b"});
+  policy.layout(std::vector<vb::gradient_columns>{
+      {"trunk/x/weight", 0, 2}, {"trunk/x/bias", 4, 1}, {"trunk/y/weight", 6, 1}});
+  // In x the gradients agree (1 · 1 + 2 · -1 + 3 · 1 = 2), in y they do not; columns 2, 3 and 5
+  // are padding.
+  const matrix<double> j = [] {
+    matrix<double> m(2, 7);
+    const double values[2][7] = {{1, 2, 0, 0, 3, 0, 1}, {1, -1, 0, 0, 1, 0, -2}};
+    for (index_t t = 0; t < 2; ++t) {
+      std::copy_n(values[t], 7, m.row(t).begin());
+    }
+    return m;
+  }();
+  std::vector<double> d(7, -1);
+  const std::vector<double> l(2, 1.0);
+  policy.combine(vb::losses{l}, j.view(), std::span<double>(d));
+  CHECK(d == std::vector<double>{2, 1, 0, 0, 4, 0, 1});
+  std::vector<double> w(2);
+  policy.worth(w);
+  CHECK(w == std::vector<double>{1, 0.75});
+}
+
 // ---- needs
 
 TEST_CASE("a policy observes the same batch with the same random numbers, after the step") {
@@ -338,9 +382,10 @@ TEST_CASE("products of independent batches") {
 TEST_CASE("what cannot be compared is refused in one sentence") {
   auto options = few_steps();
   options.compare = vb::compared_gradients::representation;
-  CHECK_THROWS_WITH(trained(model_with(), options, vb::weighting::excess_mtl{}),
-                    "training: the weighting policy remembers gradients from step to step, which "
-                    "those of the representation do not allow");
+  CHECK_THROWS_WITH(
+      trained(model_with(), options, vb::weighting::excess_mtl{}),
+      "training: the weighting policy needs gradients whose elements mean the same in every "
+      "step; those of the representation belong to the samples of a batch");
   CHECK_THROWS_WITH(trained(model_with(), options, vb::weighting::modo<>{}),
                     "training: the weighting policy compares gradients of parameters, not of the "
                     "representation");

@@ -78,6 +78,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
   const auto ranges = trainable_ranges(theta);
   weighted_sweep<B, Weighting> sweep(device, theta, names, options,
                                      (callback::wants_gram<Callbacks> || ...));
+  sweep.describe(weighting, theta.segments());
   typename Optimizer::template state<B> update(optimizer, device, theta.size());
 
   std::vector<graph::var<B>> scalars(names.size() + 1);

@@ -26,7 +26,7 @@ namespace vierbein::weighting {
 /// State: T × P numbers of 8 bytes, and O(T P) operations a step: Y Yᵀλ is taken as Y (Yᵀλ).
 struct moco {
   using weighting_kind = gradient_based;
-  static constexpr bool remembers_gradients = true;
+  static constexpr bool fixed_columns = true;
 
   double beta = 0.5;
   double gamma = 0.1;
