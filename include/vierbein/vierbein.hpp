@@ -30,6 +30,7 @@
 #include "vierbein/train/add_task.hpp"
 #include "vierbein/train/callbacks.hpp"
 #include "vierbein/train/fit.hpp"
+#include "vierbein/train/insight.hpp"
 #include "vierbein/train/metrics.hpp"
 #include "vierbein/weighting/alpha_vil.hpp"
 #include "vierbein/weighting/any.hpp"

@@ -402,6 +402,29 @@ TEST_CASE("what cannot be compared is refused in one sentence") {
                  trained(flat, options, fixed_by_losses{})) < 1e-12);
 }
 
+TEST_CASE("a policy whose type is hidden trains the same") {
+  namespace vw = vb::weighting;
+  const auto model = model_with();
+  const auto same = [&](auto policy, auto hidden) {
+    CHECK(distance(trained(model, few_steps(), policy), trained(model, few_steps(), hidden)) == 0);
+  };
+  same(fixed_by_losses{}, vw::any<vb::loss_based>(fixed_by_losses{}));
+  same(by_lengths{}, vw::any<vb::gram_based>(by_lengths{}));
+  same(fixed_by_losses{}, vw::any<vb::gram_based>(fixed_by_losses{}));
+  same(vw::excess_mtl{}, vw::any<vb::gradient_based>(vw::excess_mtl{}));
+  same(vw::group_wise{by_lengths{}}, vw::any<vb::gradient_based>(vw::group_wise{by_lengths{}}));
+  same(vw::modo<>{}, vw::any<vb::gram_based, 2>(vw::modo<>{}));
+  same(vw::sdmgrad{}, vw::any<vb::gram_based, 3>(vw::sdmgrad{}));
+  // The second forward pass is made for those who look.
+  std::vector<double> before;
+  std::vector<double> after;
+  trained(model, few_steps(), vw::any<vb::gram_based>(observer{&before, &after}));
+  CHECK(after.size() == before.size());
+  CHECK(!vw::any<vb::gram_based>(fixed_by_losses{}).observes());
+  static_assert(!std::is_constructible_v<vw::any<vb::gram_based>, vw::modo<>>);
+  static_assert(!std::is_constructible_v<vw::any<vb::loss_based>, by_lengths>);
+}
+
 // ---- what is not finite
 
 namespace {
