@@ -7,10 +7,10 @@
 
 namespace vierbein::weighting {
 
-/// The length of d = Jᵀw when all T gradients are one g.
+/// The length of d = Jᵀw where all T gradients are one g.
 enum class weight_scale {
-  mean,  ///< Σ w_t = 1, so d = g: the learning rate means what it means for one task
-  sum,   ///< Σ w_t = T, so d = T g, as of the plain sum of the losses
+  mean,  ///< d = g: a learning rate means what it means for one task
+  sum,   ///< d = T g, as with the plain sum of the losses
   other
 };
 
@@ -26,7 +26,7 @@ struct weighting_traits {
   /// The order of the tasks does not matter: A(ΠJ) = A(J) for every permutation Π of the rows.
   bool permutation_invariant = false;
   /// A task's say is proportional to the length of its gradient: c ↦ A(diag(c) J) is linear on
-  /// c ≥ 0. A policy that draws random numbers claims it for the same numbers in every call.
+  /// c > 0. A policy that draws random numbers claims it for the same numbers in every call.
   bool linear_under_scaling = false;
   /// d = 0 only where J is strongly Pareto stationary: only where there is a v with v_t > 0 for
   /// every t and Jᵀv = 0. (d may be 0 at all such points or at none of them.)
