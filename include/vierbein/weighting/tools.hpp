@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,68 @@ inline void require_positive(double value, const char* option, const char* polic
 /// Throws unless a policy acts at least once in a while.
 inline void require_every(std::size_t every, const char* policy) {
   require(every > 0, policy, "every must be at least 1, but is 0");
+}
+
+/// What an error calls a task: its name in quotation marks, or its number, from 1, where a policy
+/// has not been told the names.
+inline std::string task_label(const std::vector<std::string>& names, std::size_t task) {
+  return task < names.size() ? "'" + names[task] + "'" : std::to_string(task + 1);
+}
+
+/// Throws when a vector of options is neither empty nor one number a task.
+inline void require_one_a_task(std::span<const double> values, std::size_t tasks,
+                               const char* option, const char* policy) {
+  require(values.empty() || values.size() == tasks, policy,
+          "{} must be empty or hold {} numbers, one a task, but holds {}", option, tasks,
+          values.size());
+}
+
+/// Throws, with the name of the task, when the loss of one that is present is not finite.
+inline void require_finite(losses l, const std::vector<std::string>& names, const char* policy) {
+  for (std::size_t t = 0; t < l.size(); ++t) {
+    if (l.has(t) && !std::isfinite(l[t])) {
+      throw error(policy, "the loss of task " + task_label(names, t) + " is not finite");
+    }
+  }
+}
+
+/// Throws, with the name of the task, unless the losses of those that are present are greater than
+/// `bound`.
+inline void require_above(losses l, double bound, const std::vector<std::string>& names,
+                          const char* policy) {
+  require_finite(l, names, policy);
+  for (std::size_t t = 0; t < l.size(); ++t) {
+    if (l.has(t) && !(l[t] > bound)) {
+      throw error(policy, fmt::format("the loss of task {} must be greater than {}, but is {}",
+                                      task_label(names, t), bound, l[t]));
+    }
+  }
+}
+
+/// How many tasks the batch has labels for.
+inline std::size_t present_count(losses l) {
+  std::size_t count = 0;
+  for (std::size_t t = 0; t < l.size(); ++t) {
+    count += l.has(t) ? 1 : 0;
+  }
+  return count;
+}
+
+/// Turns logits x into softmax(x) over the tasks that are present, 0 for the others; T = 0 is
+/// allowed. The greatest logit is subtracted first, so that nothing overflows.
+inline void softmax(losses l, std::span<double> x) {
+  double greatest = -std::numeric_limits<double>::infinity();
+  for (std::size_t t = 0; t < x.size(); ++t) {
+    greatest = l.has(t) ? std::max(greatest, x[t]) : greatest;
+  }
+  double sum = 0;
+  for (std::size_t t = 0; t < x.size(); ++t) {
+    x[t] = l.has(t) ? std::exp(x[t] - greatest) : 0.0;
+    sum += x[t];
+  }
+  for (double& v : x) {
+    v = sum > 0 ? v / sum : 0.0;
+  }
 }
 
 /// The tasks of a training run, and the one that the others serve.
