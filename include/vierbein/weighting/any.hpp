@@ -39,7 +39,7 @@ class any {
     requires(!std::is_same_v<std::remove_cvref_t<P>, any> && fits<std::remove_cvref_t<P>> &&
              HasTarget<std::remove_cvref_t<P>>)
   explicit any(P&& policy)
-      : target(policy.target),
+      : target(target_of(policy)),
         policy_(std::make_unique<holder<std::remove_cvref_t<P>>>(std::forward<P>(policy))) {}
 
   /// A policy that knows no target: this one chooses the best epoch and is asked about.

@@ -32,7 +32,8 @@
 //     void reset(const std::vector<std::string>&)  with their names
 //     void observe(vierbein::losses losses_after)  after a step, with the losses of the same batch
 //     void end_epoch(std::span<const double> mean) after an epoch, with each task's mean loss
-// A policy with a member `target` makes the target's validation loss alone choose the best epoch.
+// A policy with a member `target` makes the target's validation loss alone choose the best epoch; a
+// policy that wraps another in its member `policy` has the other's target.
 // Members need not be const: a policy may remember; then a copy remembers on its own.
 #pragma once
 
@@ -73,11 +74,35 @@ void reset(P& policy, const std::vector<std::string>& names) {
   }
 }
 
-/// A policy that serves one task.
+namespace detail {
 template <class P>
-concept HasTarget = requires(P& p) {
-  { p.target } -> std::convertible_to<std::string>;
-};
+consteval bool has_target() {
+  if constexpr (requires(P& p) {
+                  { p.target } -> std::convertible_to<std::string>;
+                }) {
+    return true;
+  } else if constexpr (requires(P& p) { p.policy; }) {
+    return has_target<decltype(P::policy)>();
+  } else {
+    return false;
+  }
+}
+}  // namespace detail
+
+/// A policy that serves one task: it has a member `target`, or it wraps one that has, which is then
+/// its member `policy`.
+template <class P>
+concept HasTarget = detail::has_target<P>();
+
+/// The name of the task that a policy serves.
+template <HasTarget P>
+std::string target_of(const P& policy) {
+  if constexpr (requires { policy.target; }) {
+    return policy.target;
+  } else {
+    return target_of(policy.policy);
+  }
+}
 
 }  // namespace weighting
 
