@@ -47,6 +47,15 @@ constexpr index_t largest_rank(stationarity kind, index_t tasks, index_t paramet
   return std::min(null_vector ? tasks - 1 : tasks, parameters);
 }
 
+/// ‖x‖.
+inline double norm_of(std::span<const double> x) {
+  double square = 0;
+  for (const double v : x) {
+    square += v * v;
+  }
+  return std::sqrt(square);
+}
+
 namespace detail {
 
 // Numbers of a stream one after the other.
@@ -149,6 +158,16 @@ inline matrix<double> gradient_matrix(stationarity kind, index_t tasks, index_t 
       }
     }
   }
+  // A gradient that is 0 but for rounding is 0.
+  double longest = 0;
+  for (index_t t = 0; t < tasks; ++t) {
+    longest = std::max(longest, norm_of(j.row(t)));
+  }
+  for (index_t t = 0; t < tasks; ++t) {
+    if (norm_of(j.row(t)) < 1e-13 * longest) {
+      std::fill(j.row(t).begin(), j.row(t).end(), 0.0);
+    }
+  }
   return j;
 }
 
@@ -197,15 +216,6 @@ inline std::vector<double> along(const matrix<double>& j, std::span<const double
     }
   }
   return product;
-}
-
-/// ‖x‖.
-inline double norm_of(std::span<const double> x) {
-  double square = 0;
-  for (const double v : x) {
-    square += v * v;
-  }
-  return std::sqrt(square);
 }
 
 }  // namespace vierbein::testing
