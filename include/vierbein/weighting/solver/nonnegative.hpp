@@ -195,17 +195,15 @@ class nonnegative_quadratic {
   // when `added` was dropped before anything moved.
   bool descend(std::span<const double> b, std::size_t added, std::span<double> y) {
     bool moved = false;
+    bool stayed = true;
     while (!passive_.empty()) {
       solve_trial(b);
       double part = 1;
       for (std::size_t k = 0; k < passive_.size(); ++k) {
         const double from = y[passive_[k]];
         if (!(trial_[k] > 0)) {
-          part = std::min(part, from / (from - trial_[k]));
+          part = std::min(part, from > 0 ? from / (from - trial_[k]) : 0);
         }
-      }
-      if (!(part >= 0)) {
-        part = 0;  // 0 / 0
       }
       moved = moved || part > 0;
       bool left = false;
@@ -214,17 +212,18 @@ class nonnegative_quadratic {
         const double to = trial_[k];
         const bool blocks = !(to > 0) && value <= part * (value - to) * (1 + 1e-14);
         value = part == 1 && to > 0 ? to : std::max(value + part * (to - value), 0.0);
-        if (blocks || !(value > 0)) {
+        if (blocks) {
           value = 0;
+          stayed = stayed && (moved || passive_[k] != added);
           leave(k);
           left = true;
         }
       }
       if (!left) {
-        return true;
+        break;
       }
     }
-    return moved || place_[added] != none;
+    return stayed;
   }
 
   // One step of iterative refinement on P.
