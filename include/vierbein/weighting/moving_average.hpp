@@ -14,8 +14,8 @@ namespace vierbein::weighting {
 
 /// The moving average λ of the weights ŵ that `policy` answers,
 ///     λ ← ρ λ + (1 - ρ) ŵ,   w = λ,
-/// as in CR-MOGM (Zhou, Zhang, Jiang, Zhong, Gu and Zhu 2022), whose default is ρ = 0.9; the first λ
-/// of a task is its first ŵ. A task that is absent keeps its λ. It costs T numbers. The wrapped
+/// as in CR-MOGM (Zhou, Zhang, Jiang, Zhong, Gu and Zhu 2022), whose default is ρ = 0.9; the first
+/// λ of a task is its first ŵ. A task that is absent keeps its λ. It costs T numbers. The wrapped
 /// policy is asked in every step.
 ///
 /// The paper lets ρ follow the learning rate, ρ = 1 - η / η₀; here it is constant.

@@ -24,8 +24,8 @@ enum class gradient_size {
 /// Shows `policy` the tasks ℓ_t / s_t, whose gradients are g_t / s_t with s_t held constant, and
 /// weighs accordingly: from its weights v of
 ///     G'_st = G_st / (s_s s_t),  ℓ'_t = ℓ_t / s_t      come      w_t = v_t / s_t,
-/// so that d = Σ_t v_t g_t / s_t. The choices of s are the gradient normalisations that MGDA is used
-/// with (Sener and Koltun 2018, in their program, where, unlike here, v itself then weighs the
+/// so that d = Σ_t v_t g_t / s_t. The choices of s are the gradient normalisations that MGDA is
+/// used with (Sener and Koltun 2018, in their program, where, unlike here, v itself then weighs the
 /// gradients as they were).
 ///
 /// A gradient of 0 is not divided. For loss, loss_plus and log a loss must be positive. What is not
@@ -71,8 +71,7 @@ struct normalise {
       for (std::size_t t = 0; t < l.size(); ++t) {
         const auto row = static_cast<index_t>(s);
         const auto column = static_cast<index_t>(t);
-        gram(row, column) =
-            l.has(s) && l.has(t) ? g(row, column) / size[s] / size[t] : 0.0;
+        gram(row, column) = l.has(s) && l.has(t) ? g(row, column) / size[s] / size[t] : 0.0;
       }
     }
     policy.weigh({values, l.present}, gram.view(), w);
@@ -85,7 +84,7 @@ struct normalise {
     requires Observing<Policy>
   {
     for (std::size_t t = 0; t < values.size(); ++t) {
-      values[t] = !losses_after.has(t)         ? 0.0
+      values[t] = !losses_after.has(t)       ? 0.0
                   : by == gradient_size::log ? std::log(losses_after[t])
                                              : losses_after[t] / size[t];
     }
@@ -113,7 +112,8 @@ struct normalise {
       values[t] = 0;
       if (l.has(t)) {
         const double length = gradient_norm(g, t);
-        if (!std::isfinite(length) || std::isnan(g(static_cast<index_t>(t), static_cast<index_t>(t)))) {
+        if (!std::isfinite(length) ||
+            std::isnan(g(static_cast<index_t>(t), static_cast<index_t>(t)))) {
           throw error("weighting::normalise",
                       "the gradient of task " + task_label(names, t) + " has no finite norm");
         }

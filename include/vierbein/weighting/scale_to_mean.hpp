@@ -16,8 +16,8 @@ namespace vierbein::weighting {
 /// take their mean, and a learning rate that suits one does not suit the other. With `sum_to_one`
 /// the weights ŵ of `policy` become
 ///     w = ŵ / Σ_t |ŵ_t|        (over the tasks that the batch has labels of);
-/// otherwise they are divided by the number of those tasks where the policy declares that its weights
-/// add up to T (weight_scale::sum), and left alone where it does not. Weights of 0 stay 0.
+/// otherwise they are divided by the number of those tasks where the policy declares that its
+/// weights add up to T (weight_scale::sum), and left alone where it does not. Weights of 0 stay 0.
 template <class Policy>
 struct scale_to_mean {
   static_assert(StepWeighting<Policy>,
