@@ -12,7 +12,7 @@ namespace vierbein {
 
 struct loss_based {};      ///< weigh(losses, weights)
 struct gram_based {};      ///< weigh(losses, gram, weights); gram (T, T) holds ∇ℓ_s · ∇ℓ_t
-struct gradient_based {};  ///< needs each task's gradient element by element
+struct gradient_based {};  ///< combine(losses, jacobian, direction), element by element
 struct target_based {};    ///< weigh(losses, gram, step_oracle, weights)
 struct update_based {};    ///< plan(round_plan), combine(update_oracle, alpha): between rounds
 
