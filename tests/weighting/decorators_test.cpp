@@ -22,6 +22,7 @@
 #include "vierbein/weighting/normalise.hpp"
 #include "vierbein/weighting/primary_only.hpp"
 #include "vierbein/weighting/scale_to_mean.hpp"
+#include "vierbein/weighting/trimmed_mean.hpp"
 
 using doctest::Approx;
 using vierbein::error;
@@ -41,6 +42,9 @@ struct told {
   using weighting_kind = vierbein::loss_based;
   numbers answer = {};
   int resets = 0, calls = 0, observed = 0, epochs = 0;
+  bool wants = true;
+  [[nodiscard]] bool observes() const { return wants; }
+  [[nodiscard]] std::size_t iterations() const { return 7; }
   void reset(const std::vector<std::string>&) { ++resets; }
   void weigh(losses, weights w) {
     ++calls;
@@ -61,6 +65,10 @@ struct shown {
     std::copy(answer.begin(), answer.end(), w.begin());
   }
   void observe(losses l) { after.assign(l.values.begin(), l.values.end()); }
+};
+
+struct two_batches : shown {
+  static constexpr std::size_t gram_batches = 2;
 };
 
 template <class P>
@@ -105,14 +113,14 @@ TEST_CASE("decorators compose, keep the kind, the target and the hooks, and ask 
       .steps = 5};
   using outer_type = std::remove_const_t<decltype(outer)>;
   static_assert(vierbein::GramBasedWeighting<outer_type> && vierbein::WeightingPolicy<outer_type> &&
-                weighting::HasTarget<outer_type> && !weighting::Observing<outer_type> &&
+                weighting::HasTarget<outer_type> && !weighting::Observes<outer_type> &&
                 !weighting::EndingEpochs<outer_type>);
   CHECK(weighting::target_of(outer) == "b");
   CHECK(weighting::any<vierbein::target_based>(outer).target == "b");
 
   auto observing = weighting::moving_average{.policy = weighting::famo{}};
   static_assert(vierbein::LossBasedWeighting<decltype(observing)> &&
-                weighting::Observing<decltype(observing)> &&
+                weighting::Observes<decltype(observing)> &&
                 !weighting::EndingEpochs<decltype(observing)> &&
                 !weighting::HasTarget<decltype(observing)>);
 
@@ -126,6 +134,10 @@ TEST_CASE("decorators compose, keep the kind, the target and the hooks, and ask 
     CHECK(policy.policy.calls == 1);
     CHECK(policy.policy.observed == 1);
     CHECK(policy.policy.epochs == 1);
+    CHECK(policy.iterations() == 7);
+    CHECK(policy.observes());
+    policy.policy.wants = false;
+    CHECK_FALSE(policy.observes());
   };
   const told inner{.answer = {1, 1}};
   passes_on(weighting::moving_average{.policy = inner});
@@ -162,6 +174,8 @@ TEST_CASE("every: the policy is asked in each third step") {
   const numbers values{1, 1};
   for (int step = 0; step < 7; ++step) {
     CHECK(weigh(policy) == (step < 3 ? numbers{1, 2} : numbers{5, 6}));
+    CHECK(policy.observes() == (step % 3 == 0));
+    CHECK(policy.iterations() == (step % 3 == 0 ? 7 : 0));
     policy.observe(losses{values});
     policy.policy.answer = {5, 6};
   }
@@ -195,8 +209,8 @@ TEST_CASE("clip: each weight, and the length of the step") {
   CHECK(weigh(elements) == numbers{2, -2});
   elements.norm = 1;
   CHECK_THROWS_WITH_AS(elements.reset(ab),
-                       "weighting::clip: norm needs a policy of the kind gram_based: this one sees "
-                       "no gradients",
+                       "weighting::clip: norm needs a policy that sees gradients, but this one "
+                       "sees losses alone",
                        error);
   // d = 2 (3, 4) - (0, 2) = (6, 6).
   weighting::clip length{.policy = shown{.answer = {2, -1}}, .norm = std::sqrt(2)};
@@ -206,6 +220,33 @@ TEST_CASE("clip: each weight, and the length of the step") {
   CHECK(weigh_gram(length) == numbers{2, -1});
   length.norm = -1;
   CHECK_THROWS_AS(length.reset(ab), error);
+  // The median of (3, 4), (0, 2) and (5, 5) is (3, 4).
+  weighting::clip direction{.policy = weighting::trimmed_mean{}, .norm = 1};
+  direction.reset({"a", "b", "c"});
+  const std::array<float, 6> rows{3, 4, 0, 2, 5, 5};
+  const numbers values{1, 1, 1};
+  std::array<float, 2> d{};
+  direction.combine<float>({values}, {rows.data(), 3, 2}, d);
+  CHECK(d[0] == Approx(0.6));
+  CHECK(d[1] == Approx(0.8));
+  direction.largest = 1;
+  CHECK_THROWS_WITH_AS(direction.reset(ab),
+                       "weighting::clip: largest needs a policy that answers weights, but this one "
+                       "answers a direction",
+                       error);
+}
+
+TEST_CASE("what a policy asks of the trainer its decorators ask too") {
+  weighting::every outer{.policy = weighting::clip{.policy = two_batches{}}};
+  static_assert(weighting::gram_batches<decltype(outer)> == 2 &&
+                vierbein::WeightingPolicy<decltype(outer)>);
+  static_assert(weighting::gram_batches<weighting::every<shown>> == 1);
+  outer.reset(ab);
+  outer.policy.norm = 1;
+  CHECK_THROWS_WITH_AS(outer.reset(ab),
+                       "weighting::clip: norm needs the Gramian of one batch, but the policy asks "
+                       "for 2 batches",
+                       error);
 }
 
 TEST_CASE("normalise: what the policy sees, and what becomes of its weights") {

@@ -101,8 +101,9 @@ struct weighting_checks {
   std::uint64_t seed = 1;
   std::size_t fewest_tasks = 1;  ///< with fewer the policy is not asked
   std::size_t most_tasks = 5;
-  double tolerance = 1e-6;   ///< relative violation that a claimed property may have
-  bool measure_all = false;  ///< measure the properties that are not claimed too
+  double tolerance = 1e-6;        ///< relative violation that a claimed property may have
+  double float_tolerance = 1e-4;  ///< relative difference that single precision may make
+  bool measure_all = false;       ///< measure the properties that are not claimed too
   std::vector<weighting_golden> golden = {};
 };
 
@@ -935,7 +936,7 @@ class weighting_examination {
                                    independent_rows(tasks, 4 * tasks, 90 + i)));
       }
     }
-    run("float", true, 1e-4, examples, [&](const weighting_example& e) {
+    run("float", true, o_.float_tolerance, examples, [&](const weighting_example& e) {
       const answer a = ask(e);
       weighting_example rounded = e;
       matrix<float> j(e.j.rows(), e.j.cols());

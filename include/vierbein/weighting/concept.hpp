@@ -41,8 +41,8 @@
 //                                                  gradient_based policy that knows: the weights of
 //                                                  the tasks' own parameters and of the history;
 //                                                  1 each otherwise
-//     static constexpr bool remembers_gradients    true in a gradient_based policy for which columns
-//                                                  of J must mean the same in every step
+//     static constexpr bool remembers_gradients    true in a gradient_based policy for which the
+//                                                  columns of J must mean the same in every step
 //     bool observes() const                        whether `observe` is wanted, where only the
 //                                                  running program knows
 //     std::size_t iterations() const               of the solver, in the last step: for the history

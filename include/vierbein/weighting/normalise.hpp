@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,8 @@ enum class gradient_size {
 template <class Policy>
 struct normalise {
   static_assert(GramBasedWeighting<Policy>, "normalise wraps a policy of the kind gram_based");
+  static_assert(weighting::gram_batches<Policy> == 1,
+                "normalise needs a policy whose Gramian is that of one batch");
   using weighting_kind = gram_based;
 
   Policy policy = {};
@@ -80,8 +83,13 @@ struct normalise {
     }
   }
 
+  [[nodiscard]] bool observes() const
+    requires Observes<Policy>
+  {
+    return weighting::observes(policy);
+  }
   void observe(losses losses_after)
-    requires Observing<Policy>
+    requires Observes<Policy>
   {
     for (std::size_t t = 0; t < values.size(); ++t) {
       values[t] = !losses_after.has(t)       ? 0.0
@@ -95,6 +103,7 @@ struct normalise {
   {
     policy.end_epoch(mean);
   }
+  [[nodiscard]] std::size_t iterations() const { return weighting::iterations(policy); }
 
  private:
   void begin(std::size_t tasks) {

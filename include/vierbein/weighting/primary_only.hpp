@@ -19,6 +19,7 @@ struct primary_only {
   static_assert(StepWeighting<Policy>,
                 "primary_only wraps a policy of the kind loss_based or gram_based");
   using weighting_kind = typename Policy::weighting_kind;
+  static constexpr std::size_t gram_batches = weighting::gram_batches<Policy>;
 
   Policy policy = {};
   std::string target = {};
@@ -56,8 +57,13 @@ struct primary_only {
     favour(l, w);
   }
 
+  [[nodiscard]] bool observes() const
+    requires Observes<Policy>
+  {
+    return weighting::observes(policy);
+  }
   void observe(losses losses_after)
-    requires Observing<Policy>
+    requires Observes<Policy>
   {
     policy.observe(losses_after);
   }
@@ -66,6 +72,7 @@ struct primary_only {
   {
     policy.end_epoch(mean);
   }
+  [[nodiscard]] std::size_t iterations() const { return weighting::iterations(policy); }
 
  private:
   void favour(losses l, weights w) const {

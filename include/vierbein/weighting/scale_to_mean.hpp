@@ -23,6 +23,7 @@ struct scale_to_mean {
   static_assert(StepWeighting<Policy>,
                 "scale_to_mean wraps a policy of the kind loss_based or gram_based");
   using weighting_kind = typename Policy::weighting_kind;
+  static constexpr std::size_t gram_batches = weighting::gram_batches<Policy>;
 
   Policy policy = {};
   bool sum_to_one = true;
@@ -54,8 +55,13 @@ struct scale_to_mean {
     rescale(l, w);
   }
 
+  [[nodiscard]] bool observes() const
+    requires Observes<Policy>
+  {
+    return weighting::observes(policy);
+  }
   void observe(losses losses_after)
-    requires Observing<Policy>
+    requires Observes<Policy>
   {
     policy.observe(losses_after);
   }
@@ -64,6 +70,7 @@ struct scale_to_mean {
   {
     policy.end_epoch(mean);
   }
+  [[nodiscard]] std::size_t iterations() const { return weighting::iterations(policy); }
 
  private:
   void rescale(losses l, weights w) const {
