@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <functional>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "vierbein/core/random.hpp"
@@ -102,7 +103,10 @@ double largest_difference(const vec& a, const vec& b) {
 // ---- simplex
 
 TEST_CASE("the projection on the simplex meets its conditions") {
-  solver::simplex_projection project;
+  vec room(64);
+  const auto project = [&](vec& y) {
+    solver::project_to_simplex(y, std::span(room).first(y.size()));
+  };
   vec y{0.5, 0.2, -3};
   project(y);
   CHECK(largest_difference(y, {0.65, 0.35, 0}) < 1e-15);

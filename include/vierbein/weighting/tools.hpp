@@ -102,6 +102,32 @@ inline void require_above(losses l, double bound, const std::vector<std::string>
   }
 }
 
+/// Throws, with the name of a task, when G is not (T, T) or not finite where tasks are present.
+/// Other rows and columns are not looked at.
+inline void require_finite_gram(losses l, gram_matrix g, const std::vector<std::string>& names,
+                                const char* policy) {
+  const auto count = static_cast<index_t>(l.size());
+  require(g.rows == count && g.cols == count, policy,
+          "expected a gram matrix of {} x {}, got {} x {}", count, count, g.rows, g.cols);
+  const auto finite = [&](std::size_t s, std::size_t t) {
+    return !l.has(s) || !l.has(t) ||
+           std::isfinite(g(static_cast<index_t>(s), static_cast<index_t>(t)));
+  };
+  for (std::size_t t = 0; t < l.size(); ++t) {
+    if (!finite(t, t)) {
+      throw error(policy, "the gradient of task " + task_label(names, t) + " has no finite norm");
+    }
+  }
+  for (std::size_t s = 0; s < l.size(); ++s) {
+    for (std::size_t t = 0; t < l.size(); ++t) {
+      if (!finite(s, t)) {
+        throw error(policy, "the gradients of tasks " + task_label(names, s) + " and " +
+                                task_label(names, t) + " have no finite inner product");
+      }
+    }
+  }
+}
+
 /// How many tasks the batch has labels for.
 inline std::size_t present_count(losses l) {
   std::size_t count = 0;
@@ -167,23 +193,7 @@ struct named_tasks {
   /// rows and columns are not looked at.
   void require_gradients(losses l, gram_matrix g, const char* policy) const {
     require_count(l, policy);
-    const auto count = static_cast<index_t>(size());
-    require(g.rows == count && g.cols == count, policy,
-            "expected a gram matrix of {} x {}, got {} x {}", count, count, g.rows, g.cols);
-    for (index_t s = 0; s < count; ++s) {
-      const auto row = static_cast<std::size_t>(s);
-      require(!l.has(row) || std::isfinite(g(s, s)), policy,
-              "the gradient of task '{}' has no finite norm", names[row]);
-    }
-    for (index_t s = 0; s < count; ++s) {
-      for (index_t t = 0; t < count; ++t) {
-        const auto row = static_cast<std::size_t>(s);
-        const auto column = static_cast<std::size_t>(t);
-        require(!l.has(row) || !l.has(column) || std::isfinite(g(s, t)), policy,
-                "the gradients of tasks '{}' and '{}' have no finite inner product", names[row],
-                names[column]);
-      }
-    }
+    require_finite_gram(l, g, names, policy);
   }
 
   /// Throws, with the name of a task, when the shapes do not fit a gradient_based policy or the
