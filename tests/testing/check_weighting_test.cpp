@@ -128,6 +128,10 @@ struct claims_non_conflicting : weighting::mean {
   [[nodiscard]] weighting_traits traits() const { return {.non_conflicting = true}; }
 };
 
+struct claims_the_sum : weighting::mean {
+  [[nodiscard]] weighting_traits traits() const { return {.scale = weight_scale::sum}; }
+};
+
 struct prefers_the_last {
   using weighting_kind = vierbein::loss_based;
   void weigh(losses, weights w) const {
@@ -247,7 +251,7 @@ struct unsolved {
     require_gram(l, g);
     std::fill(w.begin(), w.end(), 1.0);
   }
-  [[nodiscard]] proof certificate() const { return {.residual = 1e-3}; }
+  [[nodiscard]] proof last() const { return {.residual = 1e-3}; }
 };
 
 struct allocates {
@@ -258,15 +262,16 @@ struct allocates {
   }
 };
 
-// Projects each of two conflicting gradients on the other's normal; far too long.
+// Projects each of two conflicting gradients on the other's normal, and makes far too much of it.
 struct leaps {
   using weighting_kind = vierbein::gram_based;
   double factor = 1e6;
   void weigh(losses l, gram_matrix g, weights w) const {
     require_gram(l, g);
     const double product = l.has(0) && l.has(1) ? std::min(g(0, 1), 0.0) : 0.0;
-    w[0] = factor * 0.5 * (1 - (g(0, 0) > 0 ? product / g(0, 0) : 0.0));
-    w[1] = factor * 0.5 * (1 - (g(1, 1) > 0 ? product / g(1, 1) : 0.0));
+    const double half = 0.5 * (product < 0 ? factor : 1);
+    w[0] = half * (1 - (g(0, 0) > 0 ? product / g(0, 0) : 0.0));
+    w[1] = half * (1 - (g(1, 1) > 0 ? product / g(1, 1) : 0.0));
   }
   [[nodiscard]] weighting_traits traits() const {
     return {.non_conflicting = true, .homogeneity = 1, .scale = weight_scale::mean};
@@ -346,6 +351,7 @@ TEST_CASE("each fault is found, and nothing else") {
   finds("homogeneous", check_weighting(unit_length{.claims = {.homogeneity = 1}}));
   finds("strongly stationary",
         check_weighting(shortest_of_two{}, {.fewest_tasks = 2, .most_tasks = 2}));
+  finds("scale", check_weighting(claims_the_sum{}));
   finds("convex weights", check_weighting(claims_convexity{}));
   finds("no memory", check_weighting(claims_no_memory{}));
   finds("reset", check_weighting(counts{.resets = false}));

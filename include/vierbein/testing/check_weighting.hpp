@@ -49,12 +49,12 @@
 //   is warm; needs testing/allocation_counter.hpp in one
 //                        translation unit of the program
 // and for the traits that it declares, each on many matrices:
-//   non-conflicting, permutation invariant, linear under scaling, homogeneous, strongly stationary,
-//   convex weights       as weighting/traits.hpp defines them; convex weights also after some steps
-//   no memory            (where `stateful` is false) an answer does not depend on earlier calls
-//   descent              (non-conflicting) a small step makes neither task of three toy problems
-//   worse convergence          (strongly stationary, degree 1, deterministic) descent ends in the
-//   strong
+//   non-conflicting, permutation invariant, linear under scaling, homogeneous, scale, strongly
+//   stationary, convex weights   as weighting/traits.hpp defines them; convex weights also after
+//   some steps no memory            (where `stateful` is false) an answer does not depend on
+//   earlier calls descent              (non-conflicting) a small step makes neither task of three
+//   toy problems worse convergence          (strongly stationary, degree 1, deterministic) descent
+//   ends in the strong
 //                        Pareto set of the toy problems
 // A violation is measured relative to Σ_t |w_t| ‖g_t‖, the length of d before anything cancels.
 #pragma once
@@ -644,6 +644,8 @@ class weighting_examination {
         [&](const weighting_example& e) { return linear(e); });
     run("homogeneous", t.homogeneity.has_value(), o_.tolerance, examples_,
         [&](const weighting_example& e) { return homogeneous(e, t.homogeneity); });
+    run("scale", subject_.traits && t.scale != weighting::weight_scale::other, o_.tolerance,
+        few_examples(), [&](const weighting_example& e) { return scale(e, t.scale); });
     run("strongly stationary", claims(&traits_type::strongly_stationary), 1, examples_,
         [&](const weighting_example& e) {
           if (!improvable(e.j)) {
@@ -757,6 +759,23 @@ class weighting_examination {
       }
     }
     return f;
+  }
+
+  // d where all gradients are that of the first task.
+  finding scale(weighting_example e, weighting::weight_scale expected) const {
+    for (index_t t = 1; t < e.j.rows(); ++t) {
+      std::ranges::copy(e.j.row(0), e.j.row(t).begin());
+    }
+    const double factor =
+        expected == weighting::weight_scale::sum ? static_cast<double>(e.tasks()) : 1.0;
+    const answer a = ask(e);
+    std::vector<double> d(e.j.row(0).begin(), e.j.row(0).end());
+    for (double& x : d) {
+      x *= factor;
+    }
+    return {relative(difference(a.d, d), norm_of(d)),
+            fmt::format("all gradients are {}, but d = {} instead of {} times that",
+                        list({e.j.row(0).begin(), e.j.row(0).end()}), list(a.d), factor)};
   }
 
   // Whether some direction makes no task worse and one better, so that J is not strongly
@@ -985,7 +1004,7 @@ class weighting_examination {
 
   void certificate() {
     const auto s = subject_.copy();
-    if (!s->residual()) {
+    if (!s->certificate()) {
       add("certificate", weighting_verdict::not_applicable);
       return;
     }
@@ -993,10 +1012,30 @@ class weighting_examination {
       const auto solver = subject_.copy();
       solver->reset(e.names);
       const answer a = call(*solver, e);
-      const double residual = solver->residual().value_or(0);
+      const auto [residual, converged] = solver->certificate().value_or(std::pair{0.0, true});
+      if (!converged && !independent(e.j)) {
+        return finding{};  // there may be no solution, and the policy says so
+      }
       return finding{residual,
-                     fmt::format("the residual is {:.3g} at w = {}", residual, list(a.own()))};
+                     fmt::format("the residual is {:.3g}{} at w = {}", residual,
+                                 converged ? " but said to be small enough" : "", list(a.own()))};
     });
+  }
+
+  // Whether the rows are clearly independent.
+  static bool independent(const matrix<double>& j) {
+    std::vector<std::vector<double>> basis;
+    for (index_t t = 0; t < j.rows(); ++t) {
+      std::vector<double> row(j.row(t).begin(), j.row(t).end());
+      const double length = norm_of(row);
+      remove(row, basis);
+      if (!(norm_of(row) > 1e-2 * length)) {
+        return false;
+      }
+      orthonormalise(row, basis);
+      basis.push_back(std::move(row));
+    }
+    return true;
   }
 
   void golden() {

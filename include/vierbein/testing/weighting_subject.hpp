@@ -48,7 +48,9 @@ class weighting_subject {
   virtual void observe(losses after) = 0;
   virtual void end_epoch(std::span<const double> mean) = 0;
   [[nodiscard]] virtual std::optional<double> objective(losses l) const = 0;
-  [[nodiscard]] virtual std::optional<double> residual() const = 0;
+  /// The residual of the last answer, and whether the policy says that it has found one; nothing
+  /// where it offers no certificate.
+  [[nodiscard]] virtual std::optional<std::pair<double, bool>> certificate() const = 0;
 
   std::optional<weighting::weighting_traits> traits;
   std::optional<std::string> target;
@@ -119,11 +121,16 @@ class subject_of final : public weighting_subject {
       return std::nullopt;
     }
   }
-  [[nodiscard]] std::optional<double> residual() const override {
+  [[nodiscard]] std::optional<std::pair<double, bool>> certificate() const override {
     if constexpr (requires {
-                    { policy_.certificate().residual } -> std::convertible_to<double>;
+                    { policy_.last().residual } -> std::convertible_to<double>;
                   }) {
-      return policy_.certificate().residual;
+      const auto last = policy_.last();
+      if constexpr (requires { last.converged; }) {
+        return std::pair{static_cast<double>(last.residual), static_cast<bool>(last.converged)};
+      } else {
+        return std::pair{static_cast<double>(last.residual), true};
+      }
     } else {
       return std::nullopt;
     }

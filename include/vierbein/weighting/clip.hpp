@@ -44,6 +44,9 @@ struct clip {
     const bool elements = std::isfinite(largest);
     if (elements || std::isfinite(norm)) {
       t.non_conflicting = t.non_conflicting && !elements;
+      // Where gradients depend on each other, Jᵀŵ does not determine the ŵ that are clipped.
+      t.permutation_invariant =
+          t.permutation_invariant && (!elements || LossBasedWeighting<Policy>);
       t.strongly_stationary = t.strongly_stationary && !elements;
       t.linear_under_scaling = false;
       t.convex_weights = t.convex_weights && !std::isfinite(norm) && largest >= 1;

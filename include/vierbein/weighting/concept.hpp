@@ -45,7 +45,8 @@
 //                                                  columns of J must mean the same in every step
 //     bool observes() const                        whether `observe` is wanted, where only the
 //                                                  running program knows
-//     std::size_t iterations() const               of the solver, in the last step: for the history
+//     std::size_t iterations() const               of the solver, in the last step: for the history;
+//                                                  or `last()`, its solver::certificate
 // `observe` costs a second forward pass of the batch, with the same random numbers as the first,
 // and is called only where it is. A policy of the kind gram_based may ask for independent batches:
 //     static constexpr std::size_t gram_batches = 2;
@@ -102,6 +103,8 @@ template <class P>
 [[nodiscard]] std::size_t iterations(const P& policy) {
   if constexpr (requires { policy.iterations(); }) {
     return static_cast<std::size_t>(policy.iterations());
+  } else if constexpr (requires { policy.last().iterations; }) {
+    return static_cast<std::size_t>(policy.last().iterations);
   } else {
     return 0;
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,11 +30,14 @@ struct primary_only {
   std::size_t task_count = 0;   ///< set by `reset`
 
   [[nodiscard]] weighting_traits traits() const {
+    // Where gradients depend on each other, Jᵀŵ does not determine ŵ, of which d is made here.
     const weighting_traits inner = traits_of(policy);
-    return {.permutation_invariant = inner.permutation_invariant,
+    constexpr bool unique = LossBasedWeighting<Policy>;
+    return {.permutation_invariant = unique && inner.permutation_invariant,
+            .linear_under_scaling = unique && inner.linear_under_scaling,
             .deterministic = inner.deterministic,
             .stateful = inner.stateful,
-            .homogeneity = inner.homogeneity == 1 ? inner.homogeneity : std::nullopt};
+            .homogeneity = unique ? inner.homogeneity : std::nullopt};
   }
 
   /// Begins again. Throws for an unknown target or an unusable option.

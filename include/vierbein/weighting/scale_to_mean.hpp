@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,15 +29,17 @@ struct scale_to_mean {
   Policy policy = {};
   bool sum_to_one = true;
 
+  /// Where Jᵀw does not determine w, because gradients depend on each other, Σ |ŵ_t| may be
+  /// anything: then only the direction of d is the policy's.
   [[nodiscard]] weighting_traits traits() const {
     weighting_traits t = traits_of(policy);
-    if (sum_to_one) {
-      t.homogeneity = t.homogeneity ? std::optional<double>(1) : std::nullopt;
-      t.linear_under_scaling = false;
-      t.scale = t.convex_weights ? weight_scale::mean : weight_scale::other;
-    } else {
-      t.scale = t.scale == weight_scale::sum ? weight_scale::mean : t.scale;
+    if (sum_to_one && !t.convex_weights) {
+      t.permutation_invariant = t.permutation_invariant && LossBasedWeighting<Policy>;
+      t.linear_under_scaling = t.linear_under_scaling && LossBasedWeighting<Policy>;
+      t.homogeneity = LossBasedWeighting<Policy> ? t.homogeneity : std::nullopt;
     }
+    const bool adds_up = t.scale == weight_scale::sum || t.convex_weights;
+    t.scale = adds_up ? weight_scale::mean : sum_to_one ? weight_scale::other : t.scale;
     return t;
   }
 
