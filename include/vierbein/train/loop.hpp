@@ -69,7 +69,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
   weighting::reset(weighting, names);
   std::optional<std::size_t> target;
   if constexpr (weighting::HasTarget<Weighting>) {
-    target = weighting::find_target(names, weighting.target, "weighting");
+    target = weighting::find_target(names, weighting::target_of(weighting), "weighting");
   }
 
   backend::buffer<B> parameters_on_device(device, theta.size());

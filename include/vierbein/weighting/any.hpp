@@ -78,7 +78,7 @@ class any : public std::conditional_t<std::is_same_v<Kind, target_based> ||
     requires(other<P> && fits<std::remove_cvref_t<P>> && has_target &&
              HasTarget<std::remove_cvref_t<P>>)
   explicit any(P&& policy)
-      : detail::with_target{policy.target},
+      : detail::with_target{target_of(policy)},
         policy_(std::make_unique<holder<std::remove_cvref_t<P>>>(std::forward<P>(policy))) {}
 
   /// A policy that knows no target: this one chooses the best epoch and is asked about.

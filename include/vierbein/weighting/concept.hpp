@@ -47,13 +47,16 @@
 //                                                  gradient_based policy with fixed_columns
 //     bool observes() const                        whether `observe` is wanted, where only the
 //                                                  running program knows
-//     std::size_t iterations() const               of the solver, in the last step: for the history
+//     std::size_t iterations() const               of the solver, in the last step: for the
+//     history;
+//                                                  or `last()`, its solver::certificate
 // `observe` costs a second forward pass of the batch, with the same random numbers as the first,
 // and is called only where it is. A policy of the kind gram_based may ask for independent batches:
 //     static constexpr std::size_t gram_batches = 2;
 // The matrix is then G_st = ∇ℓ_s(first batch) · ∇ℓ_t(second batch), which is not symmetric. With 2
 // the parameters follow the weighted losses' mean over both batches, with 3 those of a third batch.
-// A policy with a member `target` makes the target's validation loss alone choose the best epoch.
+// A policy with a member `target` makes the target's validation loss alone choose the best epoch; a
+// policy that wraps another in its member `policy` has the other's target.
 // Members need not be const: a policy may remember; then a copy remembers on its own.
 #pragma once
 
@@ -103,6 +106,8 @@ template <class P>
 [[nodiscard]] std::size_t iterations(const P& policy) {
   if constexpr (requires { policy.iterations(); }) {
     return static_cast<std::size_t>(policy.iterations());
+  } else if constexpr (requires { policy.last().iterations; }) {
+    return static_cast<std::size_t>(policy.last().iterations);
   } else {
     return 0;
   }
@@ -125,11 +130,35 @@ void reset(P& policy, const std::vector<std::string>& names) {
   }
 }
 
-/// A policy that serves one task.
+namespace detail {
 template <class P>
-concept HasTarget = requires(P& p) {
-  { p.target } -> std::convertible_to<std::string>;
-};
+consteval bool has_target() {
+  if constexpr (requires(P& p) {
+                  { p.target } -> std::convertible_to<std::string>;
+                }) {
+    return true;
+  } else if constexpr (requires(P& p) { p.policy; }) {
+    return has_target<decltype(P::policy)>();
+  } else {
+    return false;
+  }
+}
+}  // namespace detail
+
+/// A policy that serves one task: it has a member `target`, or it wraps one that has, which is then
+/// its member `policy`.
+template <class P>
+concept HasTarget = detail::has_target<P>();
+
+/// The name of the task that a policy serves.
+template <HasTarget P>
+std::string target_of(const P& policy) {
+  if constexpr (requires { policy.target; }) {
+    return policy.target;
+  } else {
+    return target_of(policy.policy);
+  }
+}
 
 }  // namespace weighting
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "vierbein/weighting/concept.hpp"
-#include "vierbein/weighting/simplex.hpp"
+#include "vierbein/weighting/solver/simplex.hpp"
 #include "vierbein/weighting/tools.hpp"
 
 namespace vierbein::weighting {
@@ -104,7 +104,7 @@ struct moco {
         v /= total;
       }
     } else {
-      project_to_simplex(lambda, room);
+      solver::project_to_simplex(lambda, room);
     }
     add_up(size);
     for (std::size_t k = 0; k < size; ++k) {
