@@ -32,7 +32,7 @@
 //     void reset(const std::vector<std::string>&)  with their names
 //     void observe(vierbein::losses losses_after)  after a step, with the losses of the same batch
 //     void end_epoch(std::span<const double> mean) after an epoch, with each task's mean loss
-// A policy with a member `target` makes the target's validation loss alone choose the best epoch.
+// A policy with a member `target` makes the target alone choose the best epoch, see training::best.
 // Members need not be const: a policy may remember; then a copy remembers on its own.
 #pragma once
 
