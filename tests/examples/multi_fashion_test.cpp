@@ -29,6 +29,7 @@ namespace vb = vierbein;
 namespace fs = std::filesystem;
 using example_test::check_refused;
 using example_test::content;
+using example_test::disk_full;
 using example_test::idx;
 using example_test::outcome;
 using example_test::put;
@@ -244,7 +245,7 @@ TEST_CASE("multi_fashion: bad input is refused in one sentence and earlier resul
 
   // The disk is full: what was written before that stays. The last words go through a pipe, which
   // has no such limit.
-  const auto full = b.shell("ulimit -f 1 && (",
+  const auto full = b.shell(disk_full + " && (",
                             bench::small("--seeds 30 ") + "; echo status $?) 2>&1 | tail -n 2");
   CHECK(full.out.starts_with("out/"));
   CHECK(full.out.find(".csv: cannot be written") != std::string::npos);
