@@ -269,6 +269,50 @@ TEST_CASE("gradients of the representation, sample by sample, give those of the 
   CHECK(apart > 1e-6);
 }
 
+TEST_CASE("every group of parameters is weighed by its own Gramian") {
+  const auto model = model_with(vb::alignment::gate{});
+  const auto whole = trained(model, few_steps(), by_lengths{});
+  namespace vw = vb::weighting;
+  // One group is the whole.
+  CHECK(distance(trained(model, few_steps(), vw::group_wise{by_lengths{}, {"trunk/"}}), whole) <
+        1e-11);
+  CHECK(distance(trained(model, few_steps(), vw::group_wise{by_lengths{}, {"trunk/", "trunk/"}}),
+                 whole) < 1e-11);
+  // Layers are two groups.
+  const auto by_layer = trained(model, few_steps(), vw::group_wise{by_lengths{}});
+  CHECK(distance(by_layer, whole) > 1e-4);
+  CHECK(distance(trained(model, few_steps(),
+                         vw::group_wise{by_lengths{}, {"trunk/layer0/", "trunk/layer1/"}}),
+                 by_layer) < 1e-12);
+  CHECK(distance(trained(model, few_steps(), vw::group_wise{by_lengths{}, {"trunk/layer1/"}}),
+                 by_layer) < 1e-12);
+  CHECK_THROWS_WITH(
+      trained(model, few_steps(), vw::group_wise{by_lengths{}, {"trunk/layer7"}}),
+      "weighting::group_wise: no shared parameter has a name that begins with 'trunk/layer7'");
+
+  vw::group_wise<vw::gcs> policy{.inner = {.target = "a"}};
+  policy.reset(std::vector<std::string>{"a", "b"});
+  policy.layout(std::vector<vb::gradient_columns>{
+      {"trunk/x/weight", 0, 2}, {"trunk/x/bias", 4, 1}, {"trunk/y/weight", 6, 1}});
+  // In x the gradients agree (1 · 1 + 2 · -1 + 3 · 1 = 2), in y they do not; columns 2, 3 and 5
+  // are padding.
+  const matrix<double> j = [] {
+    matrix<double> m(2, 7);
+    const double values[2][7] = {{1, 2, 0, 0, 3, 0, 1}, {1, -1, 0, 0, 1, 0, -2}};
+    for (index_t t = 0; t < 2; ++t) {
+      std::copy_n(values[t], 7, m.row(t).begin());
+    }
+    return m;
+  }();
+  std::vector<double> d(7, -1);
+  const std::vector<double> l(2, 1.0);
+  policy.combine(vb::losses{l}, j.view(), std::span<double>(d));
+  CHECK(d == std::vector<double>{2, 1, 0, 0, 4, 0, 1});
+  std::vector<double> w(2);
+  policy.worth(w);
+  CHECK(w == std::vector<double>{1, 0.75});
+}
+
 // ---- needs
 
 TEST_CASE("a policy observes the same batch with the same random numbers, after the step") {
@@ -338,9 +382,10 @@ TEST_CASE("products of independent batches") {
 TEST_CASE("what cannot be compared is refused in one sentence") {
   auto options = few_steps();
   options.compare = vb::compared_gradients::representation;
-  CHECK_THROWS_WITH(trained(model_with(), options, vb::weighting::excess_mtl{}),
-                    "training: the weighting policy remembers gradients from step to step, which "
-                    "those of the representation do not allow");
+  CHECK_THROWS_WITH(
+      trained(model_with(), options, vb::weighting::excess_mtl{}),
+      "training: the weighting policy needs gradients whose elements mean the same in every "
+      "step; those of the representation belong to the samples of a batch");
   CHECK_THROWS_WITH(trained(model_with(), options, vb::weighting::modo<>{}),
                     "training: the weighting policy compares gradients of parameters, not of the "
                     "representation");
@@ -355,6 +400,29 @@ TEST_CASE("what cannot be compared is refused in one sentence") {
                  trained(flat, options, fixed_by_losses{})) < 1e-12);
   CHECK(distance(trained(flat, options, fixed_by_rows{}),
                  trained(flat, options, fixed_by_losses{})) < 1e-12);
+}
+
+TEST_CASE("a policy whose type is hidden trains the same") {
+  namespace vw = vb::weighting;
+  const auto model = model_with();
+  const auto same = [&](auto policy, auto hidden) {
+    CHECK(distance(trained(model, few_steps(), policy), trained(model, few_steps(), hidden)) == 0);
+  };
+  same(fixed_by_losses{}, vw::any<vb::loss_based>(fixed_by_losses{}));
+  same(by_lengths{}, vw::any<vb::gram_based>(by_lengths{}));
+  same(fixed_by_losses{}, vw::any<vb::gram_based>(fixed_by_losses{}));
+  same(vw::excess_mtl{}, vw::any<vb::gradient_based>(vw::excess_mtl{}));
+  same(vw::group_wise{by_lengths{}}, vw::any<vb::gradient_based>(vw::group_wise{by_lengths{}}));
+  same(vw::modo<>{}, vw::any<vb::gram_based, 2>(vw::modo<>{}));
+  same(vw::sdmgrad{}, vw::any<vb::gram_based, 3>(vw::sdmgrad{}));
+  // The second forward pass is made for those who look.
+  std::vector<double> before;
+  std::vector<double> after;
+  trained(model, few_steps(), vw::any<vb::gram_based>(observer{&before, &after}));
+  CHECK(after.size() == before.size());
+  CHECK(!vw::any<vb::gram_based>(fixed_by_losses{}).observes());
+  static_assert(!std::is_constructible_v<vw::any<vb::gram_based>, vw::modo<>>);
+  static_assert(!std::is_constructible_v<vw::any<vb::loss_based>, by_lengths>);
 }
 
 // ---- what is not finite

@@ -405,8 +405,6 @@ TEST_CASE("fair allocations solve their equation at every scale") {
         const matrix<double> g = testing::gram_of(testing::scaled(j, s));
         vec w(static_cast<std::size_t>(j.rows()));
         const auto found = fair.solve(g.view(), a, w);
-        CAPTURE(found.residual);
-        CAPTURE(found.iterations);
         CHECK((found.converged || kind != stationarity::non_weak));
         if (kind == stationarity::strong) {
           CHECK(w == vec(w.size(), 0.0));
@@ -420,8 +418,6 @@ TEST_CASE("fair allocations solve their equation at every scale") {
         for (index_t t = 0; t < j.rows(); ++t) {
           CHECK((w[static_cast<std::size_t>(t)] > 0) == (g(t, t) > 0));
         }
-        CAPTURE(found.residual);
-        CAPTURE(found.iterations);
         const bool hard = found.residual > 1e-9;
         CHECK_FALSE((hard && kind == stationarity::non_weak));
       }
@@ -459,10 +455,13 @@ TEST_CASE("the conflict-averse direction meets the conditions of the published p
         const matrix<double> scaled = testing::scaled(j, s);
         vec w(static_cast<std::size_t>(j.rows()));
         const auto found = solve.solve(testing::gram_of(scaled).view(), c, w);
-        CAPTURE(found.residual);
-        CAPTURE(found.iterations);
         CHECK(found.converged);
         CHECK(found.residual < 1e-10);
+        if (c >= 1 && testing::norm_of(testing::combine(j, w)) == 0) {
+          CHECK(kind != stationarity::non_weak);
+          continue;
+        }
+        CHECK_FALSE((kind == stationarity::strong && c >= 1));
         CHECK(*std::min_element(w.begin(), w.end()) >= 1 / static_cast<double>(w.size()));
         // Within the ball, and on its rim unless some v ≥ 0, v ≠ 0 has Jᵀv = 0.
         const vec mean(w.size(), 1 / static_cast<double>(w.size()));
@@ -523,7 +522,7 @@ TEST_CASE("the conflict-averse direction where it is degenerate") {
   CHECK(solve.solve(g.view(), 0.5, w).converged);
   CHECK(w[0] - 2 * w[1] == Approx(-0.25));
   solve.solve(g.view(), 1, w);  // d = 0 is within reach
-  CHECK(std::abs(w[0] - 2 * w[1]) < 1e-12);
+  CHECK(w == vec{0, 0});
   g(0, 0) = g(0, 1) = g(1, 0) = 0;  // one gradient is 0: nothing can be done for its task
   solve.solve(g.view(), 0.5, w);
   CHECK(w == vec{0.5, 0.5});

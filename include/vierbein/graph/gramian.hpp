@@ -121,6 +121,8 @@ class gramian {
   }
 
   [[nodiscard]] bool compares(segment_id id) const { return at(id).column >= 0; }
+  /// Where a segment that is compared begins in a row of J.
+  [[nodiscard]] index_t column(segment_id id) const { return at(id).column; }
 
   /// Where task `slab`'s gradient of a segment is added to.
   view slab(segment_id id, index_t slab) {

@@ -15,6 +15,7 @@
 #include "vierbein/optimizer/concept.hpp"
 #include "vierbein/train/callbacks.hpp"
 #include "vierbein/train/history.hpp"
+#include "vierbein/train/insight.hpp"
 #include "vierbein/train/interrupt.hpp"
 #include "vierbein/train/sweep.hpp"
 #include "vierbein/train/training.hpp"
@@ -78,6 +79,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
   const auto ranges = trainable_ranges(theta);
   weighted_sweep<B, Weighting> sweep(device, theta, names, options,
                                      (callback::wants_gram<Callbacks> || ...));
+  sweep.describe(weighting, theta.segments());
   typename Optimizer::template state<B> update(optimizer, device, theta.size());
 
   std::vector<graph::var<B>> scalars(names.size() + 1);
@@ -117,6 +119,9 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
     std::fill(weight_totals.begin(), weight_totals.end(), 0.0);
     std::fill(seen.begin(), seen.end(), 0);
     double alignment_total = 0;
+    double conflicts = 0;
+    index_t pairs_seen = 0;
+    double iterations = 0;
     index_t aligned_steps = 0;
     double rate = 1;
     const index_t steps = batches.batches();
@@ -167,6 +172,11 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
                          .gram = sweep.gram(),
                          .iterations = weighting::iterations(weighting)},
                         callbacks...);
+      iterations += static_cast<double>(weighting::iterations(weighting));
+      if (const double share = conflict_share(now, sweep.gram()); !std::isnan(share)) {
+        conflicts += share;
+        ++pairs_seen;
+      }
       for (std::size_t t = 0; t < names.size(); ++t) {
         if (losses_now.present[t]) {
           totals[t] += values[t];
@@ -204,6 +214,10 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
     if (aligned_steps > 0) {
       record.alignment_loss = alignment_total / static_cast<double>(aligned_steps);
     }
+    if (pairs_seen > 0) {
+      record.conflict_share = conflicts / static_cast<double>(pairs_seen);
+    }
+    record.solver_iterations = iterations / static_cast<double>(std::max<index_t>(1, info.step));
     for (std::size_t t = 0; t < names.size(); ++t) {
       const auto n = static_cast<double>(seen[t]);
       means[t] = seen[t] > 0 ? totals[t] / n : std::numeric_limits<double>::quiet_NaN();

@@ -119,10 +119,10 @@ class weighted_sweep {
             "cannot be compared, nor do own parameters differ from shared ones");
     require(!by_representation_ || !(target_based || batches > 1), "training",
             "the weighting policy compares gradients of parameters, not of the representation");
-    if constexpr (requires { Weighting::remembers_gradients; }) {
-      require(!by_representation_ || !Weighting::remembers_gradients, "training",
-              "the weighting policy remembers gradients from step to step, which those of the "
-              "representation do not allow");
+    if constexpr (requires { Weighting::fixed_columns; }) {
+      require(!by_representation_ || !Weighting::fixed_columns, "training",
+              "the weighting policy needs gradients whose elements mean the same in every step; "
+              "those of the representation belong to the samples of a batch");
     }
     const auto& segments = theta.segments();
     jacobian_whole_ = target_based || (gram_based && batches == 1 && !by_representation_ &&
@@ -148,6 +148,20 @@ class weighted_sweep {
     }
     if (gradient_based && !by_representation_) {
       direction_ = backend::buffer<B>(backend, first_->columns());
+    }
+  }
+
+  /// Tells a policy that wants to know which columns of J belong to which segment.
+  void describe(Weighting& policy, const std::vector<segment>& segments) const {
+    if constexpr (requires(std::span<const gradient_columns> c) { policy.layout(c); }) {
+      std::vector<gradient_columns> columns;
+      for (std::size_t i = 0; i < segments.size(); ++i) {
+        const auto id = static_cast<segment_id>(i);
+        if (first_->compares(id)) {
+          columns.push_back({segments[i].name, first_->column(id), segments[i].size()});
+        }
+      }
+      policy.layout(std::span<const gradient_columns>(columns));
     }
   }
 
@@ -206,17 +220,16 @@ class weighted_sweep {
   }
 
  private:
-  // Whether G is taken from all tasks' gradients at once. One sweep then gives G and the direction,
-  // but needs memory for T + 1 gradients and T² cotangents of the tasks' modules; otherwise the
-  // direction takes a second sweep of one slab.
+  // Whether G is taken from all tasks' gradients at once: see gramian_way. benchmarks/gramian says
+  // when it pays.
   [[nodiscard]] bool takes_jacobian(const training& options, index_t size) const {
-    constexpr index_t small = index_t{1} << 20;  // elements
+    constexpr index_t small = index_t{1} << 20;
     switch (options.gramian) {
       case gramian_way::jacobian: return true;
       case gramian_way::layers: return false;
       case gramian_way::automatic: break;
     }
-    return own_.empty() || (tasks_ <= 4 && (tasks_ + 1) * size <= small);
+    return own_.empty() || (tasks_ <= 2 && (tasks_ + 1) * size <= small);
   }
 
   [[nodiscard]] std::span<const graph::seed<B>> present_tasks() const {

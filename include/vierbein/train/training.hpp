@@ -36,7 +36,8 @@ enum class own_gradients { weighted, unweighted };
 ///              cotangents in the tasks' modules; one sweep
 ///   layers     added up layer by layer (graph/gramian.hpp): no memory for gradients but one
 ///              panel's; the direction takes a second sweep
-///   automatic  jacobian for few tasks and parameters, else layers
+///   automatic  jacobian where the tasks share no trunk, or are two with few parameters; else
+///              layers
 enum class gramian_way { automatic, jacobian, layers };
 
 /// How long and on what to train.

@@ -27,9 +27,9 @@ struct clip {
                 "clip wraps a policy of the kind loss_based, gram_based or gradient_based");
   using weighting_kind = typename Policy::weighting_kind;
   static constexpr std::size_t gram_batches = weighting::gram_batches<Policy>;
-  static constexpr bool remembers_gradients = [] {
-    if constexpr (requires { Policy::remembers_gradients; }) {
-      return Policy::remembers_gradients;
+  static constexpr bool fixed_columns = [] {
+    if constexpr (requires { Policy::fixed_columns; }) {
+      return Policy::fixed_columns;
     } else {
       return false;
     }
@@ -101,6 +101,11 @@ struct clip {
         v = length > norm ? static_cast<T>(v * (norm / length)) : v;
       }
     }
+  }
+  void layout(std::span<const gradient_columns> columns)
+    requires requires(Policy& p) { p.layout(columns); }
+  {
+    policy.layout(columns);
   }
   void worth(weights w) const
     requires requires(const Policy& p) { p.worth(w); }

@@ -41,11 +41,14 @@
 //                                                  gradient_based policy that knows: the weights of
 //                                                  the tasks' own parameters and of the history;
 //                                                  1 each otherwise
-//     static constexpr bool remembers_gradients    true in a gradient_based policy for which the
-//                                                  columns of J must mean the same in every step
+//     static constexpr bool fixed_columns = true   of a gradient_based policy that needs columns of
+//                                                  J to mean the same in every step
+//     void layout(std::span<const gradient_columns>)  after reset: what the columns of J are, for a
+//                                                  gradient_based policy with fixed_columns
 //     bool observes() const                        whether `observe` is wanted, where only the
 //                                                  running program knows
-//     std::size_t iterations() const               of the solver, in the last step: for the history;
+//     std::size_t iterations() const               of the solver, in the last step: for the
+//     history;
 //                                                  or `last()`, its solver::certificate
 // `observe` costs a second forward pass of the batch, with the same random numbers as the first,
 // and is called only where it is. A policy of the kind gram_based may ask for independent batches:

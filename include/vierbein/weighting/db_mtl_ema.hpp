@@ -24,7 +24,7 @@ namespace vierbein::weighting {
 /// State: T × P numbers of 8 bytes.
 struct db_mtl_ema {
   using weighting_kind = gradient_based;
-  static constexpr bool remembers_gradients = true;
+  static constexpr bool fixed_columns = true;
 
   double beta = 0.9;
   double sigma = 0;

@@ -26,7 +26,7 @@ namespace vierbein::weighting {
 /// State: T × P numbers of 8 bytes.
 struct excess_mtl {
   using weighting_kind = gradient_based;
-  static constexpr bool remembers_gradients = true;
+  static constexpr bool fixed_columns = true;
 
   double eta = 1;
   bool weigh_first = true;    ///< the first step moves the weights too

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "vierbein/weighting/concept.hpp"
-#include "vierbein/weighting/simplex.hpp"
+#include "vierbein/weighting/solver/simplex.hpp"
 #include "vierbein/weighting/tools.hpp"
 
 namespace vierbein::weighting {
@@ -26,7 +26,7 @@ namespace vierbein::weighting {
 /// State: T × P numbers of 8 bytes, and O(T P) operations a step: Y Yᵀλ is taken as Y (Yᵀλ).
 struct moco {
   using weighting_kind = gradient_based;
-  static constexpr bool remembers_gradients = true;
+  static constexpr bool fixed_columns = true;
 
   double beta = 0.5;
   double gamma = 0.1;
@@ -104,7 +104,7 @@ struct moco {
         v /= total;
       }
     } else {
-      project_to_simplex(lambda, room);
+      solver::project_to_simplex(lambda, room);
     }
     add_up(size);
     for (std::size_t k = 0; k < size; ++k) {

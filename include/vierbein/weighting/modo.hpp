@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "vierbein/weighting/concept.hpp"
-#include "vierbein/weighting/simplex.hpp"
+#include "vierbein/weighting/solver/simplex.hpp"
 #include "vierbein/weighting/tools.hpp"
 
 namespace vierbein::weighting {
@@ -57,7 +57,7 @@ struct modo {
       }
       next[i] = lambda[i] - gamma * slope;
     }
-    project_to_simplex(next, std::span(room).last(tasks.size()));
+    solver::project_to_simplex(next, std::span(room).last(tasks.size()));
     std::copy(next.begin(), next.end(), lambda.begin());
     std::copy(next.begin(), next.end(), w.begin());
   }

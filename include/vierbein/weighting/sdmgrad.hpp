@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "vierbein/weighting/concept.hpp"
-#include "vierbein/weighting/simplex.hpp"
+#include "vierbein/weighting/solver/simplex.hpp"
 #include "vierbein/weighting/tools.hpp"
 
 namespace vierbein::weighting {
@@ -87,7 +87,7 @@ struct sdmgrad {
             moving[count++] = (value[i] - rate * velocity[i]) / free;
           }
         }
-        project_to_simplex(moving.first(count), std::span(room).last(n).first(count));
+        solver::project_to_simplex(moving.first(count), std::span(room).last(n).first(count));
         count = 0;
         for (std::size_t i = 0; i < n; ++i) {
           value[i] = l.has(i) ? free * moving[count++] : value[i];

@@ -24,8 +24,9 @@ namespace vierbein::weighting::solver {
 /// steps, the largest for which the distance does not exceed c ‖g_0‖. Weights are w = 1/T + v.
 ///
 /// Where the gradients are weakly Pareto stationary, s ≤ 0: among the d that are equally good the
-/// one nearest to g_0 is taken. So d = 0 only at strongly stationary points. With g_0 = 0 or c = 0,
-/// w = 1/T.
+/// one nearest to g_0 is taken. So d = 0 only at
+/// strongly stationary points; there, with c ≥ 1, w = 0 but for gradients that are 0. With g_0 = 0
+/// or c = 0, w = 1/T.
 ///
 /// Residual: the larger of the largest |min(n_t v_t, (g_t · d - s) / n_t)| over Σ n_t / T and the
 /// relative distance of ‖d - g_0‖ from c ‖g_0‖ (0 where it stays below for s = 0).
@@ -66,6 +67,12 @@ class conflict_averse {
     certificate found;
     solver_.restart(m, precision);
     const bool stuck = m < w.size() || stationary_(unit_, precision);
+    if (stuck && radius >= length * (1 - 1e-12) && vanishes(share, precision, found)) {
+      for (const std::size_t t : unit_.rows) {
+        w[t] = 0;
+      }
+      return found;
+    }
     const double at = search(radius, length, stuck, found);
     for (std::size_t i = 0; i < m; ++i) {
       w[unit_.rows[i]] += y_[i] / unit_.lengths[i];
@@ -92,6 +99,19 @@ class conflict_averse {
       square += y_[i] * b_[i];  // yᵀCy, as Cy = b where y > 0
     }
     return std::sqrt(std::max(square, 0.0));
+  }
+
+  // Whether no d but 0 has Jd ≥ 0, to within G's precision.
+  bool vanishes(double share, double precision, certificate& found) {
+    distance(0, found);
+    apply();
+    double square = 0;
+    double total = size_;
+    for (std::size_t i = 0; i < y_.size(); ++i) {
+      square += unit_.lengths[i] * share * (mean_[i] + fixed_[i]);
+      total += y_[i];
+    }
+    return negligible_square(square, size_, total, precision);
   }
 
   // Where the distance would be `radius` if the passive set stayed.
@@ -165,7 +185,8 @@ class conflict_averse {
     return s;
   }
 
-  void judge(double s, double radius, bool at_the_end, certificate& found) {
+  // fixed = C y.
+  void apply() {
     std::fill(fixed_.begin(), fixed_.end(), 0.0);
     for (std::size_t i = 0; i < y_.size(); ++i) {
       const double* const row = unit_.c.view().row(static_cast<index_t>(i));
@@ -173,6 +194,10 @@ class conflict_averse {
         fixed_[j] += y_[i] * row[j];
       }
     }
+  }
+
+  void judge(double s, double radius, bool at_the_end, certificate& found) {
+    apply();
     double square = 0;
     for (std::size_t i = 0; i < y_.size(); ++i) {
       square += y_[i] * fixed_[i];

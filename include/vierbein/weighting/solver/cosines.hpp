@@ -52,4 +52,10 @@ struct cosines {
   [[nodiscard]] double length(index_t i) const { return lengths[static_cast<std::size_t>(i)]; }
 };
 
+/// Whether ‖Jᵀv‖², of the projection of Jᵀu on a cone, is not told from 0: by the errors of G's
+/// entries, with `size` = Σ |u_t| n_t and `total` = Σ |v_t| n_t.
+inline bool negligible_square(double square, double size, double total, double precision) {
+  return square <= precision * total * (64 * size + 0.5 * total);
+}
+
 }  // namespace vierbein::weighting::solver

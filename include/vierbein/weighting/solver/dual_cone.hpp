@@ -80,7 +80,7 @@ class dual_cone {
       worst = std::max(worst, std::abs(std::min(y_[j], slack_[j])));
       square_ += u[j] * slack_[j];  // ‖d‖² = d · Jᵀu, as d is a projection of Jᵀu on a cone
     }
-    vanishes_ = square_ <= precision_ * total * (64 * size + 0.5 * total);
+    vanishes_ = negligible_square(square_, size, total, precision_);
     found.residual = size > 0 ? worst / size : 0;
     found.converged = found.residual <= 1e-9 + 1e3 * precision_;
     return found;

@@ -21,15 +21,18 @@ namespace vierbein::weighting::solver {
 /// Errors are of the order of the machine's precision times the largest |λ|. O(n³).
 class symmetric_eigen {
  public:
-  void assign(gram_matrix a) {
-    const index_t n = a.rows;
+  /// Makes room for matrices up to (n, n).
+  void reserve(index_t n) {
     a_.resize(n, n);
     q_.resize(n, n);
-    const auto count = static_cast<std::size_t>(n);
-    values_.resize(count);
-    off_.resize(count);
-    v_.resize(count);
-    p_.resize(count);
+    for (auto* v : {&values_, &off_, &v_, &p_}) {
+      v->resize(static_cast<std::size_t>(n));
+    }
+  }
+
+  void assign(gram_matrix a) {
+    const index_t n = a.rows;
+    reserve(n);
     largest_ = 0;
     for (index_t i = 0; i < n; ++i) {
       for (index_t j = 0; j < n; ++j) {
@@ -211,6 +214,7 @@ class pseudo_inverse {
  public:
   certificate solve(gram_matrix a, std::span<const double> b, std::span<double> x,
                     double precision = double_precision) {
+    eigen_.reserve(a.rows);
     if (!solve_full(a, b, x, precision)) {
       eigen_.assign(a);
       const double smallest = eigen_.threshold(precision);
