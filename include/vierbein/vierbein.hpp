@@ -45,7 +45,6 @@
 #include "vierbein/weighting/cosmos.hpp"
 #include "vierbein/weighting/cr_mogm.hpp"
 #include "vierbein/weighting/db_mtl.hpp"
-#include "vierbein/weighting/db_mtl_ema.hpp"
 #include "vierbein/weighting/diw.hpp"
 #include "vierbein/weighting/dual_proj.hpp"
 #include "vierbein/weighting/dwa.hpp"

@@ -9,7 +9,7 @@
 #include "vierbein/weighting/clip.hpp"
 #include "vierbein/weighting/constant.hpp"
 #include "vierbein/weighting/cosmos.hpp"
-#include "vierbein/weighting/db_mtl_ema.hpp"
+#include "vierbein/weighting/db_mtl.hpp"
 #include "vierbein/weighting/dwa.hpp"
 #include "vierbein/weighting/equal.hpp"
 #include "vierbein/weighting/every.hpp"

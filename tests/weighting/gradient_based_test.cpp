@@ -10,7 +10,7 @@
 #include "vierbein/core/error.hpp"
 #include "vierbein/core/matrix.hpp"
 #include "vierbein/testing/allocation_counter.hpp"
-#include "vierbein/weighting/db_mtl_ema.hpp"
+#include "vierbein/weighting/db_mtl.hpp"
 #include "vierbein/weighting/excess_mtl.hpp"
 #include "vierbein/weighting/graddrop.hpp"
 #include "vierbein/weighting/moco.hpp"
@@ -171,7 +171,7 @@ TEST_CASE("excess_mtl: the first step and the recurrence by hand") {
 }
 
 TEST_CASE("excess_mtl as LibMTL has it, absent tasks, and huge gradients") {
-  auto policy = ready(weighting::excess_mtl::preset_libmtl(), 3);
+  auto policy = ready(weighting::excess_mtl::libmtl(), 3);
   CHECK(alike(combine(policy, {{2, 0}, {1, 0}, {0, 1}}), {3, 1}));
   CHECK(combine(policy, {{2, 0}, {5, 5}, {0, 0}}, without_second)[1] == 0);
   std::vector<double> w(3);
@@ -204,7 +204,7 @@ TEST_CASE("moco: two steps of the recurrence by hand") {
 }
 
 TEST_CASE("moco normalises by losses, takes a softmax as LibMTL does, and skips absent tasks") {
-  auto policy = ready(weighting::moco::preset_libmtl(), 3);
+  auto policy = ready(weighting::moco::libmtl(), 3);
   // ĝ = ℓ g / ‖g‖ = 2 (0.6, 0.8) and so on; y = half of it.
   const auto d = combine(policy, {{3, 4}, {5, 5}, {0, 9}}, without_second, {2, 1, 4});
   CHECK(alike({policy.tracked.begin(), policy.tracked.end()}, {0.6, 0.8, 0, 0, 0, 2}, 1e-8));
@@ -278,7 +278,7 @@ TEST_CASE("modo: the golden step, and matrices that are not symmetric") {
   const double a = 0.525 - 0.19 - 0.00525;
   const double b = 0.475 - 0.00475;
   CHECK(alike(weigh(policy, {{0, 4}, {0, 0}}), {a + (1 - a - b) / 2, b + (1 - a - b) / 2}));
-  CHECK(weighting::modo<3>::preset_libmtl().gamma == 1e-3);
+  CHECK(weighting::modo<3>::libmtl().gamma == 1e-3);
 }
 
 TEST_CASE("sdmgrad: two steps of projected descent with momentum by hand") {

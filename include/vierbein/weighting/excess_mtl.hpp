@@ -18,7 +18,7 @@ namespace vierbein::weighting {
 ///     w_i ← w_i exp(η e_i / e⁰_i) / Σ_j w_j exp(η e_j / e⁰_j),     d = Σ_i w_i g_i.
 /// e⁰_i is e_i of the task's first step; in that step e_i itself stands for the quotient, as in the
 /// published aggregators (`weigh_first`; otherwise the weights stay as they are in it). η = 1 and
-/// w_i = 1 / T at first, as in the paper; `preset_libmtl()` has η = 0.01, Σ w_i = T and leaves the
+/// w_i = 1 / T at first, as in the paper; `libmtl()` has η = 0.01, Σ w_i = T and leaves the
 /// first step alone. J (T, P), d (P).
 ///
 /// Deviation: the paper's averaging of e⁰ over a few epochs of warm-up is left out. A task that is
@@ -39,7 +39,7 @@ struct excess_mtl {
   std::vector<double> effect = {};    ///< (T) the weights of the last step
   std::vector<double> excess = {};    ///< (T) e of the last step
 
-  static excess_mtl preset_libmtl() {
+  static excess_mtl libmtl() {
     return {.eta = 0.01, .weigh_first = false, .sum_to_tasks = true};
   }
 

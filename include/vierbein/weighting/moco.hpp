@@ -44,7 +44,7 @@ struct moco {
   std::vector<double> sum = {};      ///< (P) Yᵀ λ
   double steps = 0;
 
-  static moco preset_libmtl() { return {.softmax = true}; }
+  static moco libmtl() { return {.softmax = true}; }
 
   /// Begins again. Throws for an unusable option.
   void reset(const std::vector<std::string>& names) {

@@ -15,7 +15,7 @@ namespace vierbein::weighting {
 /// since its Gramian is quadratic in that batch; the product of two independent batches' gradients
 /// is not. Each step moves the weights once:
 ///     λ ← Π_Δ(λ - γ (G₁₂ λ + ρ λ)),    G₁₂ = J(batch 1) J(batch 2)ᵀ (T, T),    λ = 1 / T at first.
-/// γ = ρ = 0.1; `preset_libmtl()` has γ = 10⁻³. `Batches` = 2 lets the parameters follow the mean
+/// γ = ρ = 0.1; `libmtl()` has γ = 10⁻³. `Batches` = 2 lets the parameters follow the mean
 /// of the two batches' weighted losses; 3, as in the paper, those of a third batch.
 ///
 /// A task that is absent from either batch has neither product nor step: its λ only moves by ρ and
@@ -34,7 +34,7 @@ struct modo {
   std::vector<double> lambda = {};  ///< (T)
   std::vector<double> room = {};    ///< (2 T)
 
-  static modo preset_libmtl() { return {.gamma = 1e-3}; }
+  static modo libmtl() { return {.gamma = 1e-3}; }
 
   /// Begins again. Throws for an unusable option.
   void reset(const std::vector<std::string>& names) {

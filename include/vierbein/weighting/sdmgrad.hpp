@@ -18,7 +18,7 @@ namespace vierbein::weighting {
 /// steps of projected gradient descent with momentum, v = 0 before the first of them:
 ///     v ← μ v + A (w + λ w̃),     w ← Π_Δ(w - rate v),     d = Jᵀ (w + λ w̃) / (1 + λ),
 /// J of a third batch. w goes on where the last step left it, 1 / T at first. λ = 0.3, 20 steps and
-/// μ = 0.5 as in the authors' code; rate = 10, and 5 in `preset_libmtl()`.
+/// μ = 0.5 as in the authors' code; rate = 10, and 5 in `libmtl()`.
 ///
 /// Deviation: tasks that are absent from one of the first two batches take no part in the steps:
 /// their w_i stay, and the others are projected on the rest of the simplex; then the weights are
@@ -37,7 +37,7 @@ struct sdmgrad {
   std::vector<double> value = {};  ///< (T) w
   std::vector<double> room = {};   ///< (3 T) velocity, the weights that move, room to sort
 
-  static sdmgrad preset_libmtl() { return {.rate = 5}; }
+  static sdmgrad libmtl() { return {.rate = 5}; }
 
   /// Begins again. Throws for an unusable option.
   void reset(const std::vector<std::string>& names) {
