@@ -212,7 +212,7 @@ TEST_CASE("PBI: distance along a ray, and from it") {
   // v = (0.6, 0.8), f = (4, 3), d₁ = 4.8, f - d₁ v = (1.12, -0.84), d₂ = 1.4.
   CHECK(policy.objective({numbers{5, 4}}) == Approx(4.8 + 5 * 1.4));
   CHECK(alike(weigh(policy, {5, 4}), {0.6 + 5 * 0.8, 0.8 - 5 * 0.6}, 1e-10));
-  CHECK(alike(weigh(policy, {1, 1}), {0.6, 0.8}));  // f = 0
+  CHECK(alike(weigh(policy, {1, 1}), {0.6, 0.8}));        // f = 0
   CHECK(alike(weigh(policy, {4, 5}), {0.6, 0.8}, 1e-4));  // on the ray
 }
 

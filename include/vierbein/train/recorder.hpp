@@ -9,7 +9,7 @@
 #include "vierbein/graph/tape.hpp"
 #include "vierbein/model/task_views.hpp"
 #include "vierbein/train/labels.hpp"
-#include "vierbein/train/loop.hpp"
+#include "vierbein/train/sweep.hpp"
 
 namespace vierbein::detail {
 
@@ -59,6 +59,7 @@ class batch_recorder {
     each(tape, rows, aligned, [&](views_type& views, std::span<const bool> present) {
       losses.tasks = views.head_losses(views.latent(), views.all_tasks());
       losses.present = present;
+      losses.representation = views.representation();
       if (aligned) {
         losses.alignment = model_.alignment(views);
       }

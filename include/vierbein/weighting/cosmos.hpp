@@ -52,8 +52,8 @@ struct cosmos {
     for (std::size_t t = 0; t < l.size(); ++t) {
       w[t] = l.has(t) ? share(l, t) : 0.0;
       if (l.has(t) && s.length > 0 && s.loss_length > 0) {
-        w[t] -= lambda * (share(l, t) / s.length - s.cosine * (l[t] / s.loss_length)) /
-                s.loss_length;
+        w[t] -=
+            lambda * (share(l, t) / s.length - s.cosine * (l[t] / s.loss_length)) / s.loss_length;
       }
     }
   }

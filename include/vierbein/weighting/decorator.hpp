@@ -1,8 +1,8 @@
 // What the policies that wrap another one share.
 //
 // A decorator has the wrapped policy in its member `policy`, is of the same kind, serves the same
-// target and passes on every call: reset, observe, end_epoch. It is an aggregate, so decorators
-// compose by designated initialisers:
+// target, passes on every call (reset, observe, end_epoch) and asks the trainer for what that one
+// asks for. It is an aggregate, so decorators compose by designated initialisers:
 //
 //     weighting::every{.policy = weighting::clip{.policy = weighting::upgrad{}, .norm = 1},
 //                      .steps = 5}
@@ -18,10 +18,6 @@ namespace vierbein::weighting {
 /// A policy that answers weights step by step.
 template <class P>
 concept StepWeighting = LossBasedWeighting<P> || GramBasedWeighting<P>;
-
-/// A policy that wants the losses of the same batch after the step.
-template <class P>
-concept Observing = requires(P& p, losses l) { p.observe(l); };
 
 /// A policy that wants each epoch's mean losses.
 template <class P>

@@ -19,9 +19,9 @@ namespace vierbein::weighting {
 /// and 1 in the first two epochs. τ = 2 in the paper and in its peers (LibMTL, TorchJD, FAMO).
 ///
 /// A task that an epoch has no label of (its mean is NaN) keeps its last mean; r_t is 1 until two
-/// are known, and where L_t(e-2) is 0. The weights of one epoch do not depend on which tasks a batch
-/// has labels of. A mean loss that is negative or infinite is refused by name. It remembers: a copy
-/// goes its own way, and `reset` begins again.
+/// are known, and where L_t(e-2) is 0. The weights of one epoch do not depend on which tasks a
+/// batch has labels of. A mean loss that is negative or infinite is refused by name. It remembers:
+/// a copy goes its own way, and `reset` begins again.
 struct dwa {
   using weighting_kind = loss_based;
 

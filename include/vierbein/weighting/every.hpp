@@ -20,6 +20,7 @@ template <class Policy>
 struct every {
   static_assert(StepWeighting<Policy>, "every wraps a policy of the kind loss_based or gram_based");
   using weighting_kind = typename Policy::weighting_kind;
+  static constexpr std::size_t gram_batches = weighting::gram_batches<Policy>;
 
   Policy policy = {};
   std::size_t steps = 5;
@@ -61,8 +62,13 @@ struct every {
     std::copy(last.begin(), last.end(), w.begin());
   }
 
+  [[nodiscard]] bool observes() const
+    requires Observes<Policy>
+  {
+    return asked && weighting::observes(policy);
+  }
   void observe(losses losses_after)
-    requires Observing<Policy>
+    requires Observes<Policy>
   {
     if (asked) {
       policy.observe(losses_after);
@@ -73,6 +79,7 @@ struct every {
   {
     policy.end_epoch(mean);
   }
+  [[nodiscard]] std::size_t iterations() const { return asked ? weighting::iterations(policy) : 0; }
 
  private:
   void begin(std::size_t tasks) {

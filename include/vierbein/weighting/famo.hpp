@@ -94,9 +94,8 @@ struct famo {
     weighed = false;
     double mean = 0;
     for (std::size_t t = 0; t < z.size(); ++t) {
-      delta[t] = z[t] > 0 && losses_after.has(t)
-                     ? log_before[t] - std::log(beyond(losses_after, t))
-                     : 0.0;
+      delta[t] =
+          z[t] > 0 && losses_after.has(t) ? log_before[t] - std::log(beyond(losses_after, t)) : 0.0;
       mean += z[t] * delta[t];
     }
     for (std::size_t t = 0; t < z.size(); ++t) {

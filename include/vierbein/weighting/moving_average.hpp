@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <span>
 #include <string>
@@ -14,8 +15,8 @@ namespace vierbein::weighting {
 
 /// The moving average λ of the weights ŵ that `policy` answers,
 ///     λ ← ρ λ + (1 - ρ) ŵ,   w = λ,
-/// as in CR-MOGM (Zhou, Zhang, Jiang, Zhong, Gu and Zhu 2022), whose default is ρ = 0.9; the first λ
-/// of a task is its first ŵ. A task that is absent keeps its λ. It costs T numbers. The wrapped
+/// as in CR-MOGM (Zhou, Zhang, Jiang, Zhong, Gu and Zhu 2022), whose default is ρ = 0.9; the first
+/// λ of a task is its first ŵ. A task that is absent keeps its λ. It costs T numbers. The wrapped
 /// policy is asked in every step.
 ///
 /// The paper lets ρ follow the learning rate, ρ = 1 - η / η₀; here it is constant.
@@ -24,6 +25,7 @@ struct moving_average {
   static_assert(StepWeighting<Policy>,
                 "moving_average wraps a policy of the kind loss_based or gram_based");
   using weighting_kind = typename Policy::weighting_kind;
+  static constexpr std::size_t gram_batches = weighting::gram_batches<Policy>;
 
   Policy policy = {};
   double memory = 0.9;  ///< ρ
@@ -61,8 +63,13 @@ struct moving_average {
     smooth(l, w);
   }
 
+  [[nodiscard]] bool observes() const
+    requires Observes<Policy>
+  {
+    return weighting::observes(policy);
+  }
   void observe(losses losses_after)
-    requires Observing<Policy>
+    requires Observes<Policy>
   {
     policy.observe(losses_after);
   }
@@ -71,6 +78,7 @@ struct moving_average {
   {
     policy.end_epoch(mean);
   }
+  [[nodiscard]] std::size_t iterations() const { return weighting::iterations(policy); }
 
  private:
   void smooth(losses l, weights w) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,8 +25,8 @@ enum class gradient_size {
 /// Shows `policy` the tasks ℓ_t / s_t, whose gradients are g_t / s_t with s_t held constant, and
 /// weighs accordingly: from its weights v of
 ///     G'_st = G_st / (s_s s_t),  ℓ'_t = ℓ_t / s_t      come      w_t = v_t / s_t,
-/// so that d = Σ_t v_t g_t / s_t. The choices of s are the gradient normalisations that MGDA is used
-/// with (Sener and Koltun 2018, in their program, where, unlike here, v itself then weighs the
+/// so that d = Σ_t v_t g_t / s_t. The choices of s are the gradient normalisations that MGDA is
+/// used with (Sener and Koltun 2018, in their program, where, unlike here, v itself then weighs the
 /// gradients as they were).
 ///
 /// A gradient of 0 is not divided. For loss, loss_plus and log a loss must be positive. What is not
@@ -33,6 +34,8 @@ enum class gradient_size {
 template <class Policy>
 struct normalise {
   static_assert(GramBasedWeighting<Policy>, "normalise wraps a policy of the kind gram_based");
+  static_assert(weighting::gram_batches<Policy> == 1,
+                "normalise needs a policy whose Gramian is that of one batch");
   using weighting_kind = gram_based;
 
   Policy policy = {};
@@ -71,8 +74,7 @@ struct normalise {
       for (std::size_t t = 0; t < l.size(); ++t) {
         const auto row = static_cast<index_t>(s);
         const auto column = static_cast<index_t>(t);
-        gram(row, column) =
-            l.has(s) && l.has(t) ? g(row, column) / size[s] / size[t] : 0.0;
+        gram(row, column) = l.has(s) && l.has(t) ? g(row, column) / size[s] / size[t] : 0.0;
       }
     }
     policy.weigh({values, l.present}, gram.view(), w);
@@ -81,11 +83,16 @@ struct normalise {
     }
   }
 
+  [[nodiscard]] bool observes() const
+    requires Observes<Policy>
+  {
+    return weighting::observes(policy);
+  }
   void observe(losses losses_after)
-    requires Observing<Policy>
+    requires Observes<Policy>
   {
     for (std::size_t t = 0; t < values.size(); ++t) {
-      values[t] = !losses_after.has(t)         ? 0.0
+      values[t] = !losses_after.has(t)       ? 0.0
                   : by == gradient_size::log ? std::log(losses_after[t])
                                              : losses_after[t] / size[t];
     }
@@ -96,6 +103,7 @@ struct normalise {
   {
     policy.end_epoch(mean);
   }
+  [[nodiscard]] std::size_t iterations() const { return weighting::iterations(policy); }
 
  private:
   void begin(std::size_t tasks) {
@@ -113,7 +121,8 @@ struct normalise {
       values[t] = 0;
       if (l.has(t)) {
         const double length = gradient_norm(g, t);
-        if (!std::isfinite(length) || std::isnan(g(static_cast<index_t>(t), static_cast<index_t>(t)))) {
+        if (!std::isfinite(length) ||
+            std::isnan(g(static_cast<index_t>(t), static_cast<index_t>(t)))) {
           throw error("weighting::normalise",
                       "the gradient of task " + task_label(names, t) + " has no finite norm");
         }

@@ -12,13 +12,13 @@
 
 namespace vierbein::weighting {
 
-/// Penalty-based boundary intersection (Zhang and Li 2007), over the tasks that the batch has labels
-/// of: with f = ℓ - z the losses beyond the ideal point z and v the preference of length 1,
+/// Penalty-based boundary intersection (Zhang and Li 2007), over the tasks that the batch has
+/// labels of: with f = ℓ - z the losses beyond the ideal point z and v the preference of length 1,
 ///     d₁ = ⟨f, v⟩,  d₂ = √(‖f - d₁ v‖² + ε² ‖f‖²),  L = d₁ + θ d₂,
 ///     w_t = ∂L/∂ℓ_t = v_t + θ (f_t - d₁ v_t + ε² f_t) / d₂,
 /// with θ = 5 as in the paper and ε = 1e-6, which keeps d₂ smooth where f is on the ray. TorchJD
-/// adds 1e-12 to the square instead of ε² ‖f‖²: the same where ‖f‖ = 1, but dependent on the unit of
-/// the losses. Weights may be negative. Where f = 0, w = v.
+/// adds 1e-12 to the square instead of ε² ‖f‖²: the same where ‖f‖ = 1, but dependent on the unit
+/// of the losses. Weights may be negative. Where f = 0, w = v.
 ///
 /// An absent task gets 0. A loss that is not finite is refused by name.
 struct pbi {
@@ -55,8 +55,8 @@ struct pbi {
       if (l.has(t)) {
         const double v = d.length > 0 ? share(t) / d.length : 0.0;
         const double f = beyond(l, t);
-        w[t] = v + (d.aside > 0 ? theta * ((f - d.along * v + epsilon * epsilon * f) / d.aside)
-                                : 0.0);
+        w[t] =
+            v + (d.aside > 0 ? theta * ((f - d.along * v + epsilon * epsilon * f) / d.aside) : 0.0);
       }
     }
   }

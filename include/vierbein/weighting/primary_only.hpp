@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ struct primary_only {
   static_assert(StepWeighting<Policy>,
                 "primary_only wraps a policy of the kind loss_based or gram_based");
   using weighting_kind = typename Policy::weighting_kind;
+  static constexpr std::size_t gram_batches = weighting::gram_batches<Policy>;
 
   Policy policy = {};
   std::string target = {};
@@ -28,11 +30,14 @@ struct primary_only {
   std::size_t task_count = 0;   ///< set by `reset`
 
   [[nodiscard]] weighting_traits traits() const {
+    // Where gradients depend on each other, Jᵀŵ does not determine ŵ, of which d is made here.
     const weighting_traits inner = traits_of(policy);
-    return {.permutation_invariant = inner.permutation_invariant,
+    constexpr bool unique = LossBasedWeighting<Policy>;
+    return {.permutation_invariant = unique && inner.permutation_invariant,
+            .linear_under_scaling = unique && inner.linear_under_scaling,
             .deterministic = inner.deterministic,
             .stateful = inner.stateful,
-            .homogeneity = inner.homogeneity == 1 ? inner.homogeneity : std::nullopt};
+            .homogeneity = unique ? inner.homogeneity : std::nullopt};
   }
 
   /// Begins again. Throws for an unknown target or an unusable option.
@@ -56,8 +61,13 @@ struct primary_only {
     favour(l, w);
   }
 
+  [[nodiscard]] bool observes() const
+    requires Observes<Policy>
+  {
+    return weighting::observes(policy);
+  }
   void observe(losses losses_after)
-    requires Observing<Policy>
+    requires Observes<Policy>
   {
     policy.observe(losses_after);
   }
@@ -66,6 +76,7 @@ struct primary_only {
   {
     policy.end_epoch(mean);
   }
+  [[nodiscard]] std::size_t iterations() const { return weighting::iterations(policy); }
 
  private:
   void favour(losses l, weights w) const {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,26 +17,29 @@ namespace vierbein::weighting {
 /// take their mean, and a learning rate that suits one does not suit the other. With `sum_to_one`
 /// the weights ŵ of `policy` become
 ///     w = ŵ / Σ_t |ŵ_t|        (over the tasks that the batch has labels of);
-/// otherwise they are divided by the number of those tasks where the policy declares that its weights
-/// add up to T (weight_scale::sum), and left alone where it does not. Weights of 0 stay 0.
+/// otherwise they are divided by the number of those tasks where the policy declares that its
+/// weights add up to T (weight_scale::sum), and left alone where it does not. Weights of 0 stay 0.
 template <class Policy>
 struct scale_to_mean {
   static_assert(StepWeighting<Policy>,
                 "scale_to_mean wraps a policy of the kind loss_based or gram_based");
   using weighting_kind = typename Policy::weighting_kind;
+  static constexpr std::size_t gram_batches = weighting::gram_batches<Policy>;
 
   Policy policy = {};
   bool sum_to_one = true;
 
+  /// Where Jᵀw does not determine w, because gradients depend on each other, Σ |ŵ_t| may be
+  /// anything: then only the direction of d is the policy's.
   [[nodiscard]] weighting_traits traits() const {
     weighting_traits t = traits_of(policy);
-    if (sum_to_one) {
-      t.homogeneity = t.homogeneity ? std::optional<double>(1) : std::nullopt;
-      t.linear_under_scaling = false;
-      t.scale = t.convex_weights ? weight_scale::mean : weight_scale::other;
-    } else {
-      t.scale = t.scale == weight_scale::sum ? weight_scale::mean : t.scale;
+    if (sum_to_one && !t.convex_weights) {
+      t.permutation_invariant = t.permutation_invariant && LossBasedWeighting<Policy>;
+      t.linear_under_scaling = t.linear_under_scaling && LossBasedWeighting<Policy>;
+      t.homogeneity = LossBasedWeighting<Policy> ? t.homogeneity : std::nullopt;
     }
+    const bool adds_up = t.scale == weight_scale::sum || t.convex_weights;
+    t.scale = adds_up ? weight_scale::mean : sum_to_one ? weight_scale::other : t.scale;
     return t;
   }
 
@@ -54,8 +58,13 @@ struct scale_to_mean {
     rescale(l, w);
   }
 
+  [[nodiscard]] bool observes() const
+    requires Observes<Policy>
+  {
+    return weighting::observes(policy);
+  }
   void observe(losses losses_after)
-    requires Observing<Policy>
+    requires Observes<Policy>
   {
     policy.observe(losses_after);
   }
@@ -64,6 +73,7 @@ struct scale_to_mean {
   {
     policy.end_epoch(mean);
   }
+  [[nodiscard]] std::size_t iterations() const { return weighting::iterations(policy); }
 
  private:
   void rescale(losses l, weights w) const {

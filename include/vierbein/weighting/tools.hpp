@@ -35,6 +35,37 @@ inline void require_every(std::size_t every, const char* policy) {
   require(every > 0, policy, "every must be at least 1, but is 0");
 }
 
+/// ‖g_t‖² of row t of j (T, P), added up in an order that depends on P alone.
+template <Scalar T>
+double squared_length(matrix_view<const T> j, std::size_t task) {
+  constexpr index_t lanes = 8;
+  const T* row = j.row(static_cast<index_t>(task));
+  double part[lanes] = {};
+  for (index_t k = 0; k < j.cols; ++k) {
+    part[k % lanes] += static_cast<double>(row[k]) * static_cast<double>(row[k]);
+  }
+  double total = 0;
+  for (const double p : part) {
+    total += p;
+  }
+  return total;
+}
+
+/// d = Σ_t w_t g_t over the rows of j (T, P).
+template <Scalar T>
+void weighted_rows(std::span<const double> w, matrix_view<const T> j, std::span<T> d) {
+  std::fill(d.begin(), d.end(), T{0});
+  for (std::size_t t = 0; t < w.size(); ++t) {
+    if (w[t] != 0) {
+      const T* row = j.row(static_cast<index_t>(t));
+      const auto factor = static_cast<T>(w[t]);
+      for (std::size_t k = 0; k < d.size(); ++k) {
+        d[k] += factor * row[k];
+      }
+    }
+  }
+}
+
 /// What an error calls a task: its name in quotation marks, or its number, from 1, where a policy
 /// has not been told the names.
 inline std::string task_label(const std::vector<std::string>& names, std::size_t task) {
@@ -135,6 +166,12 @@ struct named_tasks {
     names = task_names;
   }
 
+  /// Begins a run in which no task is the target.
+  void begin(const std::vector<std::string>& task_names) {
+    target = 0;
+    names = task_names;
+  }
+
   [[nodiscard]] std::size_t size() const { return names.size(); }
 
   /// Throws unless there is one loss for each of the run's tasks.
@@ -157,6 +194,20 @@ struct named_tasks {
   void require_gradients(losses l, gram_matrix g, const char* policy) const {
     require_count(l, policy);
     require_finite_gram(l, g, names, policy);
+  }
+
+  /// Throws, with the name of a task, when the shapes do not fit a gradient_based policy or the
+  /// gradient of a task that is present is not finite. j (T, P), d (P).
+  template <Scalar T>
+  void require_rows(losses l, matrix_view<const T> j, std::span<const T> d,
+                    const char* policy) const {
+    require_losses(l, policy);
+    require(j.rows == static_cast<index_t>(size()) && j.cols == std::ssize(d), policy,
+            "expected gradients of {} x {}, got {} x {}", size(), d.size(), j.rows, j.cols);
+    for (std::size_t t = 0; t < size(); ++t) {
+      require(!l.has(t) || std::isfinite(squared_length(j, t)), policy,
+              "the gradient of task '{}' has no finite norm", names[t]);
+    }
   }
 
   /// Throws when an oracle's answer about the target's development loss is not finite.
