@@ -10,7 +10,7 @@
 // The report is true when nothing was found; printed, it says what failed, with the smallest
 // example that still does. No test framework is needed; in doctest, CHECK prints the report.
 //
-// Example.
+// Example (with vierbein/weighting/tools.hpp).
 //     struct inverse_loss {                                   // w_t = 1 / ℓ_t
 //       using weighting_kind = vierbein::loss_based;
 //       std::vector<std::string> names = {};
