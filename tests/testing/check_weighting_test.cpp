@@ -408,7 +408,7 @@ TEST_CASE("a failure comes with a small example, and is printed with it") {
   };
   serves policy;
   policy.target = "main";
-  const std::string& example = check_weighting(policy).find("non-conflicting")->example;
+  const std::string example = check_weighting(policy).find("non-conflicting")->example;
   CHECK(example.find(", target 1 (from") != std::string::npos);
 }
 

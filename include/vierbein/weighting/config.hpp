@@ -66,6 +66,8 @@ struct config {
       double along = 0;   // Σ g_t · x
       double square = 0;  // ‖x‖²
       double size = 0;
+      double within = 0;  // ‖Cy‖², the part of p within the range of C
+      double whole = 0;   // ‖p‖²
       for (std::size_t i = 0; i < m; ++i) {
         size += std::abs(y[i]);
         double product = 0;
@@ -73,10 +75,15 @@ struct config {
         for (std::size_t j = 0; j < m; ++j) {
           product += row[j] * y[j];
         }
+        within += product * product;
+        whole += wanted[i] * wanted[i];
         along += unit.lengths[i] * product;
         square += y[i] * product;
       }
-      if (!(square > static_cast<double>(m) * precision * size * size)) {
+      // x is 0 where p is orthogonal to the range of C; noise remains of it.
+      const double noise = 1e3 * precision;
+      if (!(square > static_cast<double>(m) * precision * size * size) ||
+          !(within > noise * noise * whole)) {
         return;
       }
       for (std::size_t i = 0; i < m; ++i) {

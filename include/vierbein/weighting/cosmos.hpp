@@ -29,6 +29,8 @@ struct cosmos {
 
   std::vector<std::string> names = {};  ///< set by `reset`, for errors
 
+  static cosmos torchjd(double lambda) { return {.lambda = lambda}; }
+
   [[nodiscard]] weighting_traits traits() const {
     return {.permutation_invariant = preference.empty(),
             .linear_under_scaling = true,

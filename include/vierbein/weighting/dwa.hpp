@@ -32,6 +32,9 @@ struct dwa {
   std::vector<double> before_last = {};  ///< (T) L(e-2), NaN while unknown
   std::vector<double> present = {};      ///< (T) the weights of this epoch
 
+  static dwa libmtl() { return {.temperature = 2}; }
+  static dwa torchjd() { return {.temperature = 2}; }
+
   [[nodiscard]] weighting_traits traits() const {
     return {.permutation_invariant = true,
             .linear_under_scaling = true,

@@ -40,6 +40,8 @@ struct imtl_l {
   std::vector<std::string> names = {};  ///< set by `reset`
   std::vector<factor> tasks = {};       ///< filled by `reset` or by the first `weigh`
 
+  static imtl_l torchjd() { return {.initial = 0}; }
+
   [[nodiscard]] weighting_traits traits() const {
     return {.permutation_invariant = true,
             .linear_under_scaling = true,

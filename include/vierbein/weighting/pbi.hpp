@@ -30,6 +30,8 @@ struct pbi {
 
   std::vector<std::string> names = {};  ///< set by `reset`, for errors
 
+  static pbi torchjd(double theta) { return {.theta = theta}; }
+
   [[nodiscard]] weighting_traits traits() const {
     return {.permutation_invariant = preference.empty() && ideal.empty(),
             .linear_under_scaling = true,
