@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -181,6 +182,7 @@ class weighted_sweep {
     place_ = place;
     gram_known_ = false;
     present_ = 0;
+    values.gram_precision = std::numeric_limits<scalar>::epsilon();
     for (std::size_t t = 0; t < step.tasks.size(); ++t) {
       if (values.has(t)) {
         task_seeds_[present_++] = {step.tasks[t], 1.0, static_cast<index_t>(t)};
