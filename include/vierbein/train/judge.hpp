@@ -10,6 +10,7 @@
 #include "vierbein/core/matrix.hpp"
 #include "vierbein/graph/tape.hpp"
 #include "vierbein/train/labels.hpp"
+#include "vierbein/train/loop.hpp"
 #include "vierbein/train/recorder.hpp"
 
 namespace vierbein::detail {

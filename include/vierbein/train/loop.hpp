@@ -108,8 +108,8 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
   graph::tape<B> tape(device);
   tape.bind(theta.segments(), parameters_on_device.view());
   const auto ranges = trainable_ranges(theta);
-  weighted_sweep<B, Weighting> sweep(device, theta, names, options,
-                                     (callback::wants_gram<Callbacks> || ...));
+  weighted_sweep<B, Weighting, (callback::wants_gram<Callbacks> || ...)> sweep(device, theta, names,
+                                                                               options);
   sweep.describe(weighting, theta.segments());
   typename Optimizer::template state<B> update(optimizer, device, theta.size());
 

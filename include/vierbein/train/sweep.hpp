@@ -79,8 +79,9 @@ struct step_place {
   index_t step = 0;
 };
 
-/// Gives Σ w_t ∇ℓ_t + ∇alignment, or the direction that takes its place.
-template <Backend B, class Weighting>
+/// Gives Σ w_t ∇ℓ_t + ∇alignment, or the direction that takes its place. With `GramWanted` the
+/// Gramian is formed even where the policy does not look at it.
+template <Backend B, class Weighting, bool GramWanted = false>
 class weighted_sweep {
  public:
   using scalar = typename B::scalar;
@@ -93,11 +94,11 @@ class weighted_sweep {
   static constexpr bool gradient_based = GradientBasedWeighting<Weighting>;
   static constexpr bool target_based = TargetBasedWeighting<Weighting>;
   static constexpr bool gram_based = GramBasedWeighting<Weighting>;
+  static constexpr bool needs_gram = GramWanted || gram_based || target_based;
 
-  /// With `gram_wanted` the Gramian is formed even where the policy does not look at it.
   template <Scalar T>
   weighted_sweep(const B& backend, const parameters<T>& theta,
-                 const std::vector<std::string>& names, const training& options, bool gram_wanted)
+                 const std::vector<std::string>& names, const training& options)
       : backend_(backend),
         names_(names),
         tasks_(std::ssize(names)),
@@ -105,7 +106,6 @@ class weighted_sweep {
         own_(trainable_ranges(theta, [](const std::string& name) { return !is_shared(name); })),
         own_unweighted_(options.own == own_gradients::unweighted),
         by_representation_(options.compare == compared_gradients::representation),
-        needs_gram_(gram_wanted || gram_based),
         gradient_(backend, theta.size()),
         weights_(names.size(), 1.0),
         own_weights_(names.size(), 1.0),
@@ -126,20 +126,21 @@ class weighted_sweep {
               "the weighting policy needs gradients whose elements mean the same in every step; "
               "those of the representation belong to the samples of a batch");
     }
-    const auto& segments = theta.segments();
-    jacobian_whole_ = target_based || (gram_based && batches == 1 && !by_representation_ &&
-                                       takes_jacobian(options, theta.size()));
-    if (jacobian_whole_) {
-      jacobian_ = backend::buffer<B>(backend, (tasks_ + 1) * theta.size());
-      gram_ = backend::buffer<B>(backend, tasks_ * tasks_);
-      row_weights_ = backend::buffer<B>(backend, tasks_ + 1);
-      host_row_weights_.resize(names.size() + 1);
-    } else if (!by_representation_ && (needs_gram_ || gradient_based)) {
-      first_.emplace(backend, segments, theta.size(), compared_, tasks_,
-                     gradient_based || batches > 1);
+    if constexpr (needs_gram || gradient_based) {
+      jacobian_whole_ = target_based || (gram_based && batches == 1 && !by_representation_ &&
+                                         takes_jacobian(options, theta.size()));
+      if (jacobian_whole_) {
+        jacobian_ = backend::buffer<B>(backend, (tasks_ + 1) * theta.size());
+        gram_ = backend::buffer<B>(backend, tasks_ * tasks_);
+        row_weights_ = backend::buffer<B>(backend, tasks_ + 1);
+        host_row_weights_.resize(names.size() + 1);
+      } else if (!by_representation_) {
+        first_.emplace(backend, theta.segments(), theta.size(), compared_, tasks_,
+                       gradient_based || batches > 1);
+      }
     }
     if constexpr (batches > 1) {
-      second_.emplace(backend, segments, theta.size(), compared_, tasks_, true);
+      second_.emplace(backend, theta.segments(), theta.size(), compared_, tasks_, true);
       gram_ = backend::buffer<B>(backend, tasks_ * tasks_);
       sum_ = backend::buffer<B>(backend, theta.size());
       mean_.resize(names.size());
@@ -159,7 +160,7 @@ class weighted_sweep {
       std::vector<gradient_columns> columns;
       for (std::size_t i = 0; i < segments.size(); ++i) {
         const auto id = static_cast<segment_id>(i);
-        if (first_->compares(id)) {
+        if (first_ && first_->compares(id)) {
           columns.push_back({segments[i].name, first_->column(id), segments[i].size()});
         }
       }
@@ -192,10 +193,13 @@ class weighted_sweep {
       combine(tape, step, values, policy);
     } else if constexpr (batches > 1) {
       weigh_batches(tape, step, values, policy, *extra);
-    } else if (jacobian_whole_) {
-      weigh_rows(tape, step, values, policy, extra);
     } else {
-      if (needs_gram_) {
+      if constexpr (gram_based || target_based) {
+        if (jacobian_whole_) {
+          return weigh_rows(tape, step, values, policy, extra);
+        }
+      }
+      if constexpr (needs_gram) {
         find_gram(tape, step, values);
       }
       if constexpr (gram_based) {
@@ -313,12 +317,16 @@ class weighted_sweep {
     gram_known_ = true;
     for (index_t t = 0; t < tasks_; ++t) {
       const auto task = static_cast<std::size_t>(t);
-      if (values.has(task) && !std::isfinite(host_gram_(t, t))) {
-        throw error("training",
-                    fmt::format("the gradient of task '{}' is not finite in epoch {}, step {}: a "
-                                "smaller learning rate may help",
-                                names_[task], place_.epoch, place_.step));
-      }
+      require_finite(!values.has(task) || std::isfinite(host_gram_(t, t)), task);
+    }
+  }
+
+  void require_finite(bool finite, std::size_t task) const {
+    if (!finite) {
+      throw error("training",
+                  fmt::format("the gradient of task '{}' is not finite in epoch {}, step {}: a "
+                              "smaller learning rate may help",
+                              names_[task], place_.epoch, place_.step));
     }
   }
 
@@ -448,8 +456,10 @@ class weighted_sweep {
       if (present_ > 0) {
         const auto found = representation_rows(tape, step);
         for (std::size_t i = 0; i < present_; ++i) {
-          backend_.download(found.row_range(static_cast<index_t>(i), 1),
-                            rows.row_range(task_seeds_[i].row, 1));
+          const auto row = found.row_range(static_cast<index_t>(i), 1);
+          require_finite(std::isfinite(backend_.squared_norm({row.data, row.cols})),
+                         static_cast<std::size_t>(task_seeds_[i].row));
+          backend_.download(row, rows.row_range(task_seeds_[i].row, 1));
         }
       }
       j = rows;
@@ -531,7 +541,7 @@ class weighted_sweep {
   const std::vector<std::string>& names_;
   index_t tasks_;
   std::vector<range> compared_, own_;
-  bool own_unweighted_, by_representation_, needs_gram_;
+  bool own_unweighted_, by_representation_;
   bool jacobian_whole_ = false;
   backend::buffer<B> gradient_;
   std::vector<double> weights_, own_weights_;
