@@ -37,8 +37,8 @@ void check_choice(const char* option, const std::string& value, const char* one,
 
 void check_method(const char* option, const std::string& name, const settings& s) {
   require(examples::find_policy(name, s.target).has_value(), option,
-          "there is no method '{}'; known are {}", name,
-          fmt::join(examples::names_of_all_policies(), ", "));
+          "expected some of {}; found '{}'", fmt::join(examples::names_of_all_policies(), ", "),
+          name);
   require(examples::least_tasks(name) <= task_names(s).size(), option,
           "'{}' needs at least {} tasks, but there are {}", name, examples::least_tasks(name),
           task_names(s).size());
@@ -76,6 +76,10 @@ void check_settings(settings& s) {
   }
   if (!s.cosines.empty()) {
     check_method("--cosines", s.cosines, s);
+    const auto policy = *examples::find_policy(s.cosines, s.target);
+    require(s.cosines == "equal" || !(std::holds_alternative<examples::loss_policy>(policy) ||
+                                      std::holds_alternative<examples::round_policy>(policy)),
+            "--cosines", "'{}' does not look at gradients", s.cosines);
   }
   require(!s.out.empty(), "--out", "expected the name of a folder");
   check_positive("--train", s.train);

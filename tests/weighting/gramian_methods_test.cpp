@@ -693,17 +693,46 @@ TEST_CASE("unusable options of methods on G are refused") {
   CHECK_THROWS_AS((weighting::config{.preference = {1, 2, 3}}.reset(names(2))), error);
 }
 
-TEST_CASE("what single precision takes for noise is left out") {
-  // Opposed but for 1e-8 of their length, which is what remains of opposed gradients in single
-  // precision: their Gramian says cos = -1 + 1e-7 or so.
+TEST_CASE("a Gramian in single precision does not turn noise into weights") {
+  // Opposed gradients: in single precision their cosine may come out as -1 + 1e-7.
   matrix<double> g(2, 2, 1.0);
   g(0, 1) = g(1, 0) = -1 + 1e-7;
   const vec values{1, 1};
   vec w(2);
-  weighting::upgrad exact;
-  exact.weigh(losses{values}, g.view(), w);
-  CHECK(w[0] == Approx(0.5 * (1 + 1 / (1 - 1e-7) * (1 - 1e-7) * (1 - 1e-7))).epsilon(1e-6));
-  weighting::upgrad single{.precision = weighting::solver::single_precision};
-  single.weigh(losses{values}, g.view(), w);
+  weighting::upgrad policy;
+  policy.weigh(losses{values}, g.view(), w);
+  CHECK(w[0] == Approx(1).epsilon(1e-6));
+  constexpr double single = 0x1p-23;
+  policy.weigh(losses{.values = values, .gram_precision = single}, g.view(), w);
   CHECK(w == vec{0, 0});
+  // Dependent gradients of all kinds. Taken for exact, the noise makes d conflict altogether.
+  double as_told = 0;
+  double as_exact = 0;
+  for (std::uint64_t k = 0; k < 40; ++k) {
+    const auto j = testing::gradient_matrix(stationarity::normal, 8, 50, 4, {9, k});
+    matrix<double> rounded(8, 8);
+    for (index_t s = 0; s < 8; ++s) {
+      for (index_t t = 0; t < 8; ++t) {
+        float sum = 0;
+        for (index_t p = 0; p < 50; ++p) {
+          sum += static_cast<float>(j(s, p)) * static_cast<float>(j(t, p));
+        }
+        rounded(s, t) = sum;
+      }
+    }
+    const vec eight(8, 1.0);
+    vec v(8);
+    for (const double precision : {single, 0x1p-52}) {
+      policy.weigh(losses{.values = eight, .gram_precision = precision}, rounded.view(), v);
+      const vec d = testing::combine(j, v);
+      const vec slopes = testing::along(j, d);
+      double& worst = precision == single ? as_told : as_exact;
+      for (index_t t = 0; t < 8 && testing::norm_of(d) > 0; ++t) {
+        worst = std::max(worst, -slopes[static_cast<std::size_t>(t)] / testing::norm_of(j.row(t)) /
+                                    testing::norm_of(d));
+      }
+    }
+  }
+  CHECK(as_told < 1e-3);
+  CHECK(as_exact > 1e-2);
 }

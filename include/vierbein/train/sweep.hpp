@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,11 +22,12 @@
 
 namespace vierbein::detail {
 
-/// What a training step records: a loss a task, which of them the batch has labels for, the
-/// alignment loss, if any, and the encoder's output.
+/// What a training step records: a loss and the predictions a task, which of them the batch has
+/// labels for, the alignment loss, if any, and the encoder's output.
 template <Backend B>
 struct step_losses {
   std::span<const graph::var<B>> tasks;
+  std::span<const graph::var<B>> predictions;
   std::span<const bool> present;
   graph::var<B> alignment;
   graph::var<B> representation;
@@ -180,6 +182,7 @@ class weighted_sweep {
     place_ = place;
     gram_known_ = false;
     present_ = 0;
+    values.gram_precision = std::numeric_limits<scalar>::epsilon();
     for (std::size_t t = 0; t < step.tasks.size(); ++t) {
       if (values.has(t)) {
         task_seeds_[present_++] = {step.tasks[t], 1.0, static_cast<index_t>(t)};

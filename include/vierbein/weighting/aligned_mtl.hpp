@@ -32,7 +32,6 @@ struct aligned_mtl {
   component reference = component::min;
   std::vector<double> preference = {};  ///< (T), not negative; empty: by `scale`
   weight_scale scale = weight_scale::mean;
-  double precision = solver::double_precision;  ///< relative, of G's entries
 
   present_tasks tasks = {};
   solver::symmetric_eigen eigen = {};
@@ -66,7 +65,7 @@ struct aligned_mtl {
       eigen.assign(gram);
       const auto lambda = eigen.values();
       std::size_t first = 0;
-      while (first < m && !(lambda[first] > eigen.threshold(precision))) {
+      while (first < m && !(lambda[first] > eigen.threshold(tasks.precision()))) {
         ++first;
       }
       if (first == m) {

@@ -31,7 +31,6 @@ struct cagrad {
 
   double c = 0.4;
   int rescale = 0;
-  double precision = solver::double_precision;  ///< relative, of G's entries
 
   present_tasks tasks = {};
   solver::conflict_averse problem = {};
@@ -58,7 +57,7 @@ struct cagrad {
     require_options();
     tasks.weigh(l, g, w, "weighting::cagrad",
                 [&](std::span<const double>, gram_matrix gram, weights out) {
-                  found = problem.solve(gram, c, out, precision);
+                  found = problem.solve(gram, c, out, tasks.precision());
                   const double divisor = rescale == 0 ? 1 : 1 + (rescale == 1 ? c * c : c);
                   for (double& v : out) {
                     v /= divisor;

@@ -19,9 +19,10 @@ namespace vierbein::weighting {
 /// x = Σ c_t g_t, known by its coefficients c (T) and its products Gc (T) with the gradients.
 class combination {
  public:
-  /// x = g_i.
-  void begin(gram_matrix g, std::size_t i) {
+  /// x = g_i. `precision` is that of G's entries.
+  void begin(gram_matrix g, std::size_t i, double precision = solver::double_precision) {
     g_ = g;
+    precision_ = precision;
     const auto count = static_cast<std::size_t>(g.rows);
     c_.assign(count, 0.0);
     products_.assign(count, 0.0);
@@ -76,10 +77,11 @@ class combination {
       const auto row = static_cast<index_t>(t);
       size += std::abs(c_[t]) * std::sqrt(std::max(g_(row, row), 0.0));
     }
-    return square > 4 * solver::double_precision * size * size ? std::sqrt(square) : 0;
+    return square > 4 * precision_ * size * size ? std::sqrt(square) : 0;
   }
 
   gram_matrix g_;
+  double precision_ = solver::double_precision;
   std::vector<double> c_, products_;
 };
 

@@ -27,8 +27,7 @@ namespace vierbein::weighting {
 struct config {
   using weighting_kind = gram_based;
 
-  std::vector<double> preference = {};          ///< (T), not negative; empty: 1
-  double precision = solver::double_precision;  ///< relative, of G's entries
+  std::vector<double> preference = {};  ///< (T), not negative; empty: 1
 
   present_tasks tasks = {};
   solver::cosines unit = {};
@@ -62,7 +61,7 @@ struct config {
       for (std::size_t i = 0; i < m; ++i) {
         wanted[i] = p[unit.rows[i]];
       }
-      found = inverse.solve(unit.c.view(), wanted, y, precision);
+      found = inverse.solve(unit.c.view(), wanted, y, tasks.precision());
       double along = 0;   // Σ g_t · x
       double square = 0;  // ‖x‖²
       double size = 0;
@@ -81,8 +80,8 @@ struct config {
         square += y[i] * product;
       }
       // x is 0 where p is orthogonal to the range of C; noise remains of it.
-      const double noise = 1e3 * precision;
-      if (!(square > static_cast<double>(m) * precision * size * size) ||
+      const double noise = 1e3 * tasks.precision();
+      if (!(square > static_cast<double>(m) * tasks.precision() * size * size) ||
           !(within > noise * noise * whole)) {
         return;
       }

@@ -27,7 +27,6 @@ struct dual_proj {
 
   std::vector<double> preference = {};  ///< (T), not negative; empty: by `scale`
   weight_scale scale = weight_scale::mean;
-  double precision = solver::double_precision;  ///< relative, of G's entries
 
   present_tasks tasks = {};
   solver::dual_cone cone = {};
@@ -58,7 +57,7 @@ struct dual_proj {
     tasks.weigh(l, g, w, place, [&](std::span<const double> loss, gram_matrix gram, weights out) {
       p.resize(loss.size());
       tasks.preferences(preference, scale, p);
-      cone.assign(gram, precision);
+      cone.assign(gram, tasks.precision());
       found = cone.project(p, out);
     });
   }

@@ -27,7 +27,6 @@ struct fairgrad {
   using weighting_kind = gram_based;
 
   double a = 1;
-  double precision = solver::double_precision;  ///< relative, of G's entries
 
   present_tasks tasks = {};
   solver::fair_allocation problem = {};
@@ -53,7 +52,7 @@ struct fairgrad {
     require_positive(a, "a", "weighting::fairgrad");
     tasks.weigh(l, g, w, "weighting::fairgrad",
                 [&](std::span<const double>, gram_matrix gram, weights out) {
-                  found = problem.solve(gram, a, out, precision);
+                  found = problem.solve(gram, a, out, tasks.precision());
                 });
   }
 

@@ -64,7 +64,7 @@ struct gradvac {
     tasks.weigh(l, g, w, "weighting::gradvac",
                 [&](std::span<const double> loss, gram_matrix gram, weights out) {
                   for (std::size_t i = 0; i < loss.size(); ++i) {
-                    changed.begin(gram, i);
+                    changed.begin(gram, i, tasks.precision());
                     for (const std::size_t j : order.draw(loss.size(), stream.fork(tasks[i]))) {
                       if (j != i) {
                         double& aim = aims[tasks[i] * count + tasks[j]];

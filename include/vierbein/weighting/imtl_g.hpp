@@ -1,6 +1,7 @@
 // A direction along which all tasks improve alike.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <span>
@@ -26,8 +27,6 @@ namespace vierbein::weighting {
 struct imtl_g {
   using weighting_kind = gram_based;
 
-  double precision = solver::double_precision;  ///< relative, of G's entries
-
   present_tasks tasks = {};
   solver::pseudo_inverse inverse = {};
   solver::certificate found = {};
@@ -46,14 +45,15 @@ struct imtl_g {
                   for (std::size_t i = 0; i < lengths.size(); ++i) {
                     lengths[i] = gradient_norm(gram, i);
                   }
-                  found = inverse.solve(gram, lengths, out, precision);
+                  found = inverse.solve(gram, lengths, out, tasks.precision());
                   double sum = 0;
                   double size = 0;
                   for (const double v : out) {
                     sum += v;
                     size += std::abs(v);
                   }
-                  const double factor = std::abs(sum) > 1e-12 * size ? 1 / sum : 0;
+                  const double factor =
+                      std::abs(sum) > std::max(1e-12, tasks.precision()) * size ? 1 / sum : 0;
                   for (double& v : out) {
                     v *= factor;
                   }

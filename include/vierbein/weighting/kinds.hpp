@@ -22,6 +22,9 @@ struct update_based {};    ///< plan(round_plan), combine(update_oracle, alpha):
 struct losses {
   std::span<const double> values;      ///< (T), never NaN
   std::span<const bool> present = {};  ///< (T), or empty when all tasks are present
+  /// ε of the numbers that a Gramian beside these losses was summed in, relative to ‖g_s‖ ‖g_t‖:
+  /// what is smaller is noise to a policy that inverts it.
+  double gram_precision = 0x1p-52;
 
   [[nodiscard]] std::size_t size() const { return values.size(); }
   [[nodiscard]] double operator[](std::size_t task) const { return values[task]; }

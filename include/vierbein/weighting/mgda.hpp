@@ -33,7 +33,6 @@ struct mgda {
 
   gradient_normalisation normalisation = gradient_normalisation::none;
   bool keep_normalised = false;
-  double precision = solver::double_precision;  ///< relative, of G's entries
 
   present_tasks tasks = {};
   solver::min_norm shortest = {};
@@ -63,7 +62,7 @@ struct mgda {
     constexpr const char* place = "weighting::mgda";
     tasks.weigh(l, g, w, place, [&](std::span<const double> loss, gram_matrix gram, weights out) {
       if (normalisation == gradient_normalisation::none) {
-        found = shortest.solve(gram, out, precision);
+        found = shortest.solve(gram, out, tasks.precision());
         return;
       }
       const std::size_t m = loss.size();
@@ -88,7 +87,7 @@ struct mgda {
           normalised(r, c) = gram(r, c) / lengths[i] / lengths[j];
         }
       }
-      found = shortest.solve(normalised.view(), out, precision);
+      found = shortest.solve(normalised.view(), out, tasks.precision());
       for (std::size_t i = 0; keep_normalised && i < m; ++i) {
         out[i] /= lengths[i];
       }

@@ -24,16 +24,16 @@ namespace vierbein::weighting {
 /// TorchJD: max_norm 1, update_every 1.
 ///
 /// Deviation: Newton's method to the precision of numbers (solver/fair_allocation.hpp), where the
-/// authors' code runs up to 20 rounds of a convex-concave procedure with ECOS and stops at 1e-3. That
-/// code and its heirs solve for w with G / ‖G‖_F and apply it to the gradients as they are, so their d
-/// is √T √‖G‖_F long before the bound; with the default bound both are 1 long unless T ‖G‖_F < 1. For
-/// weakly stationary points and gradients that are 0 see fairgrad.hpp; T counts the others.
+/// authors' code runs up to 20 rounds of a convex-concave procedure with ECOS and stops at 1e-3.
+/// That code and its heirs solve for w with G / ‖G‖_F and apply it to the gradients as they are, so
+/// their d is √T √‖G‖_F long before the bound; with the default bound both are 1 long unless T
+/// ‖G‖_F < 1. For weakly stationary points and gradients that are 0 see fairgrad.hpp; T counts the
+/// others.
 struct nash_mtl {
   using weighting_kind = gram_based;
 
   double max_norm = 1;
   std::size_t update_every = 1;
-  double precision = solver::double_precision;  ///< relative, of G's entries
 
   present_tasks tasks = {};
   solver::fair_allocation problem = {};
@@ -73,7 +73,7 @@ struct nash_mtl {
                     out[i] = kept[tasks[i]];
                   }
                   if (!known) {
-                    found = problem.solve(gram, 1, out, precision);
+                    found = problem.solve(gram, 1, out, tasks.precision());
                     steps = 0;
                     for (std::size_t i = 0; i < m; ++i) {
                       kept[tasks[i]] = out[i];

@@ -77,7 +77,7 @@ struct normalise {
         gram(row, column) = l.has(s) && l.has(t) ? g(row, column) / size[s] / size[t] : 0.0;
       }
     }
-    policy.weigh({values, l.present}, gram.view(), w);
+    policy.weigh({values, l.present, l.gram_precision}, gram.view(), w);
     for (std::size_t t = 0; t < l.size(); ++t) {
       w[t] /= size[t];
     }

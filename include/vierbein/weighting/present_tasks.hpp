@@ -44,6 +44,7 @@ class present_tasks {
             "made for {} tasks, but given {} losses; call reset", names_.size(), l.size());
     require_finite(l, names_, policy);
     require_finite_gram(l, g, names_, policy);
+    precision_ = l.gram_precision;
     compact(l, g);
     std::fill(w.begin(), w.end(), 0.0);
     if (index_.empty()) {
@@ -61,6 +62,9 @@ class present_tasks {
 
   /// Within `weigh`: the number of the i-th present task among all.
   [[nodiscard]] std::size_t operator[](std::size_t i) const { return index_[i]; }
+
+  /// Within `weigh`: the relative precision of G's entries.
+  [[nodiscard]] double precision() const { return precision_; }
 
   /// Within `weigh`: which of the present tasks is number `task` among all; their number when it is
   /// absent.
@@ -108,6 +112,7 @@ class present_tasks {
     }
   }
 
+  double precision_ = 0;
   std::vector<std::string> names_;
   std::vector<std::size_t> index_;
   std::vector<double> loss_, weight_;

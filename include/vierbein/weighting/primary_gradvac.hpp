@@ -54,7 +54,7 @@ struct primary_gradvac {
                   for (std::size_t i = 0; i < loss.size(); ++i) {
                     out[i] += 1;
                     if (i != m && m < loss.size()) {
-                      changed.begin(gram, i);
+                      changed.begin(gram, i, tasks.precision());
                       double& aim = aims[tasks[i]];
                       const double phi = changed.vaccinate(m, aim);
                       aim = (1 - beta) * aim + beta * phi;

@@ -29,7 +29,6 @@ struct upgrad {
 
   std::vector<double> preference = {};  ///< (T), not negative; empty: by `scale`
   weight_scale scale = weight_scale::mean;
-  double precision = solver::double_precision;  ///< relative, of G's entries
 
   present_tasks tasks = {};
   solver::dual_cone cone = {};
@@ -64,7 +63,7 @@ struct upgrad {
       u.assign(m, 0.0);
       v.resize(m);
       tasks.preferences(preference, scale, p);
-      cone.assign(gram, precision);
+      cone.assign(gram, tasks.precision());
       found = {};
       for (std::size_t i = 0; i < m; ++i) {
         if (p[i] == 0) {

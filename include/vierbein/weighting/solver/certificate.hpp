@@ -15,10 +15,8 @@ struct certificate {
   bool converged = true;
 };
 
-/// The relative precision of the entries of a Gramian that was summed in double. One of gradients
-/// in single precision deserves `single_precision`: what is smaller than it is then taken for
-/// noise.
+/// The relative precision of the entries of a Gramian that was summed in double: what a solver
+/// assumes where it is not told another one.
 inline constexpr double double_precision = std::numeric_limits<double>::epsilon();
-inline constexpr double single_precision = 1.2e-7;
 
 }  // namespace vierbein::weighting::solver

@@ -143,8 +143,12 @@ class fair_allocation {
       factor_.clear(m);
       for (std::size_t i = 0; i < m; ++i) {
         const double* const row = c.row(static_cast<index_t>(i));
-        factor_.append([&](std::size_t j) { return y_[i] * row[j] * y_[j]; },
-                       y_[i] * y_[i] + p_ * trial_[i], -1);
+        const double diagonal = y_[i] * y_[i] + p_ * trial_[i];
+        factor_.append([&](std::size_t j) { return y_[i] * row[j] * y_[j]; }, diagonal,
+                       1e-15 * diagonal);
+      }
+      if (factor_.size() < m) {
+        break;  // C has an eigenvalue below 0 by rounding, and y has grown along it
       }
       std::copy(step_.begin(), step_.end(), u_.begin());
       factor_.solve(step_);
