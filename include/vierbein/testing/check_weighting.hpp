@@ -998,7 +998,8 @@ class weighting_examination {
     s->reset(e.names);
     std::vector<double> w(e.tasks() + static_cast<std::size_t>(margin), nan);
     std::vector<double> unused(static_cast<std::size_t>(e.j.cols()));
-    s->weigh({e.losses}, e.j.view(), g.view(), std::span(w).first(e.tasks()), unused);
+    const losses l{e.losses, {}, std::numeric_limits<float>::epsilon()};
+    s->weigh(l, e.j.view(), g.view(), std::span(w).first(e.tasks()), unused);
     return vierbein::testing::combine(e.j, w);
   }
 
