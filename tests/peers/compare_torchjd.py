@@ -209,21 +209,7 @@ def answer(aggregator, j):
     return found.get("w"), d
 
 
-def main():
-    options = argparse.ArgumentParser()
-    options.add_argument("weigh")
-    options.add_argument("--quick", action="store_true", help="a tenth of the cases")
-    options = options.parse_args()
-    torch.set_num_threads(1)
-    program = subprocess.Popen([options.weigh], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    ours = program.stdout.readline().decode().split()
-    shapes = [(2, 10), (3, 10), (4, 100), (8, 1000), (16, 1000), (32, 1000), (64, 1000), (4, 100000),
-              (64, 100000)]
-    scales = [1e-6, 1e-3, 1.0, 1e3, 1e6]
-    if options.quick:
-        shapes, scales = shapes[:4], [1e-6, 1.0]
-    table = {}
-    begin = time.time()
+def compare(program, ours, shapes, scales, table):
     for case, (tasks, parameters) in enumerate(shapes):
         for number, kind in enumerate(KINDS):
             full = min(tasks - (1 if kind in ("strong", "strictly weak") else 0), parameters)
@@ -265,6 +251,27 @@ def main():
                         mine, other = (residuals(label, j, [w, theirs])
                                        if difference > 1e-6 else (0.0, 0.0))
                         table.setdefault(label, []).append((difference, mine, other, kind, scale))
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("weigh")
+    options.add_argument("--quick", action="store_true", help="a tenth of the cases")
+    options = options.parse_args()
+    torch.set_num_threads(1)
+    program = subprocess.Popen([options.weigh], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    ours = program.stdout.readline().decode().split()
+    shapes = [(2, 10), (3, 10), (4, 100), (8, 1000), (16, 1000), (32, 1000), (64, 1000), (4, 100000),
+              (64, 100000)]
+    scales = [1e-6, 1e-3, 1.0, 1e3, 1e6]
+    if options.quick:
+        shapes, scales = shapes[:4], [1e-6, 1.0]
+    table = {}
+    begin = time.time()
+    try:
+        compare(program, ours, shapes, scales, table)
+    except KeyboardInterrupt:
+        print("# interrupted: the table holds the cases so far", file=sys.stderr)
     program.stdin.close()
     print(f"TorchJD against vierbein, {time.time() - begin:.0f} s\n")
     print("| method | cases | agree to 1e-6 | largest difference among them | differ | residual ours, "
