@@ -204,6 +204,7 @@ class experiment {
     vb::training options{.epochs = epochs,
                          .batch = s_.batch,
                          .validation_rows = alone ? p.alone_dev : p.both_dev,
+                         .best = vb::best_by::score,
                          .balanced = !alone && p.labels > 0,
                          .seed = static_cast<std::uint64_t>(p.seed)};
     const auto start = clock::now();

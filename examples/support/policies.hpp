@@ -82,10 +82,10 @@ inline std::optional<step_policy> find_step_policy(std::string_view name,
     return step_policy(weighting::arml{.target = target});
   }
   if (name == "diw") {
-    return step_policy(weighting::diw{.target = target});
+    return step_policy(weighting::diw{.target = target, .rate = 0.04, .every = 4});
   }
   if (name == "auto_lambda") {
-    return step_policy(weighting::auto_lambda{.target = target, .learning_rate = 1e-3});
+    return step_policy(weighting::auto_lambda{.target = target, .learning_rate = 4e-3, .every = 4});
   }
   if (name == "meta_tartan") {
     return step_policy(weighting::meta_tartan{.target = target});

@@ -37,6 +37,7 @@ namespace vb = vierbein;
 namespace fs = std::filesystem;
 using example_test::check_refused;
 using example_test::content;
+using example_test::disk_full;
 using example_test::outcome;
 using example_test::put;
 using example_test::rows_of;
@@ -282,13 +283,13 @@ TEST_CASE("molecules predict: new molecules") {
                 "width.safetensors: the model was trained on");
   CHECK(content(b.at("p.csv")) == earlier);
 
-  // The disk is full: shells count in blocks of 512 or 1024 bytes.
+  // The disk is full.
   std::string many = "smiles\n";
   for (int i = 0; i < 200; ++i) {
     many += "CCCCCCCCO\n";
   }
   put(b.at("many.csv"), many);
-  check_refused(b.shell("ulimit -f 1 &&",
+  check_refused(b.shell(disk_full + " &&",
                         "predict --model out/model.safetensors --data many.csv --out p.csv"),
                 "p.csv: cannot be written");
   CHECK(content(b.at("p.csv")) == earlier);
@@ -379,7 +380,7 @@ TEST_CASE("molecules: bad input is refused in one sentence and earlier results s
   CHECK(content(b.at("out/results.csv")) == earlier);
 
   // The disk is full: what was written before that stays.
-  const auto full = b.shell("ulimit -f 1 &&", bench::small("--labels 8,9,10,11,12 --seeds 9 "));
+  const auto full = b.shell(disk_full + " &&", bench::small("--labels 8,9,10,11,12 --seeds 9 "));
   CHECK(full.status == 2);
   CHECK(full.errors().back().starts_with("out/"));
   CHECK(full.errors().back().find(".csv: cannot be written") != std::string::npos);

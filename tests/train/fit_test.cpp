@@ -218,6 +218,60 @@ TEST_CASE("validation keeps the parameters of the best epoch") {
   CHECK(standardised_loss(model, data, held) == doctest::Approx(*best).epsilon(1e-10));
 }
 
+TEST_CASE("the best epoch by accuracy is another than that by loss") {
+  auto data = related_tasks(240, 4, {"a", "b"}, 2);
+  const auto noise = problems::normal_matrix(240, 1, 5);
+  auto& labels = data.at("a").values;
+  for (index_t r = 0; r < 240; ++r) {  // noisy classes, so that a long training overfits
+    labels(r, 0) = labels(r, 0) + 1.5 * noise(r, 0) > 0 ? 1 : 0;
+  }
+  const auto held = row_range(0, 60);
+  const auto check = [&](const auto& weighting, const auto& device, index_t epochs) {
+    vb::tasks<> list;
+    list.add(vb::multiclass("a", 2));
+    list.add(vb::regression("b"));
+    vb::multitask_model<vb::encoder::mlp, vb::alignment::none, vb::tasks<>, double> model(
+        vb::encoder::mlp{.widths = {60}}, list, {}, small);
+    vb::training options{
+        .epochs = epochs, .batch = 20, .validation_rows = held, .best = vb::best_by::score};
+    auto by_score = model;
+    const vb::optimizer::adam adam{.learning_rate = 5e-3};
+    const auto h = vb::fit(device, by_score, data, options, adam, weighting);
+    options.best = vb::best_by::loss;
+    CHECK(vb::fit(device, model, data, options, adam, weighting).best_epoch != h.best_epoch);
+    const auto& best = h.epochs[static_cast<std::size_t>(h.best_epoch) - 1];
+    for (const auto& e : h.epochs) {
+      const bool worse = e.validation_score < best.validation_score ||
+                         (e.validation_score == best.validation_score &&
+                          e.validation_loss >= best.validation_loss);
+      CHECK(worse);
+    }
+    return std::pair{std::move(by_score), best};
+  };
+  const auto accuracy = [&](const auto& model, const auto& device) {
+    const auto p = model.predict(device, data.inputs.select(held), 0);
+    double right = 0;
+    for (const index_t r : held) {
+      right += (p(r, 1) > p(r, 0) ? 1.0 : 0.0) == labels(r, 0) ? 1 : 0;
+    }
+    return right / static_cast<double>(held.size());
+  };
+  // Step by step: the mean of the accuracy and the other task's negative loss.
+  const auto [steps, of_steps] = check(vb::weighting::equal{}, reference{}, 40);
+  const auto p = steps.predict(reference{}, data.inputs.select(held), 1);
+  double loss = 0;
+  for (const index_t r : held) {
+    const double d = (p(r, 0) - data.at("b").values(r, 0)) / steps.label_deviation(1);
+    loss += d * d / static_cast<double>(held.size());
+  }
+  CHECK(of_steps.validation_score ==
+        doctest::Approx((accuracy(steps, reference{}) - loss) / 2).epsilon(1e-9));
+  // In rounds: the target's accuracy alone.
+  const vb::backend::cpu_double cpu(1);
+  const auto [rounds, of_rounds] = check(vb::weighting::alpha_vil{.target = "a"}, cpu, 20);
+  CHECK(of_rounds.validation_score == doctest::Approx(accuracy(rounds, cpu)).epsilon(1e-12));
+}
+
 TEST_CASE("without validation the last epoch is kept") {
   const auto data = related_tasks(60, 3, {"a", "b"}, 2);
   auto model = gate_model();

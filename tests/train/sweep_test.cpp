@@ -442,9 +442,11 @@ void train_roots(Weighting weighting) {
   const auto step = [&](vb::graph::tape<backend>& tape, std::span<const index_t>) {
     const auto v = tape.parameter(x);
     recorded = {vb::graph::square(v), vb::graph::sqrt(vb::graph::square(v))};
-    return vb::detail::step_losses<backend>{recorded, present, {}, {}};
+    return vb::detail::step_losses<backend>{recorded, {}, present, {}, {}};
   };
-  const auto validate = [](vb::graph::tape<backend>&) { return std::vector<double>{}; };
+  const auto validate = [](vb::graph::tape<backend>&) {
+    return std::vector<vb::detail::verdict>{};
+  };
   vb::detail::run_training(backend{}, theta, vb::training{.epochs = 1}, {"square", "root"}, batches,
                            vb::optimizer::sgd{}, weighting, step, validate, vb::detail::no_probe);
 }

@@ -10,7 +10,7 @@
 // The report is true when nothing was found; printed, it says what failed, with the smallest
 // example that still does. No test framework is needed; in doctest, CHECK prints the report.
 //
-// Example.
+// Example (with vierbein/weighting/tools.hpp).
 //     struct inverse_loss {                                   // w_t = 1 / ℓ_t
 //       using weighting_kind = vierbein::loss_based;
 //       std::vector<std::string> names = {};
@@ -25,37 +25,37 @@
 //         return {.permutation_invariant = true, .linear_under_scaling = true};
 //       }
 //     };
-//     TEST_CASE("inverse_loss conforms") {
-//     CHECK(vierbein::testing::check_weighting(inverse_loss{})); }
+//     TEST_CASE("inverse_loss conforms") { CHECK(check_weighting(inverse_loss{})); }
 //
 // Program. For every policy:
-//   finite answers       on gradients of every kind of stationarity, of rank below T, zero, equal,
-//                        opposed, with a row of zeros, of lengths 1e-12 to 1e12; losses of 1e-12 to
-//                        1e12; T = 1; P = 0; no task at all; at the first call and after a few
-//                        steps. Where a loss is 0 or there is no task, the policy may refuse by
-//                        throwing vierbein::error
-//   not a number         a loss or a gradient that is NaN or infinite is refused by a
-//   vierbein::error
-//                        that names the task, unless the answer does not depend on it
-//   absent tasks         what stands in the place of a task that the batch has no label of changes
-//                        no other task's weight, and is never refused
-//   reset                makes the next answer the first again; a copy goes its own way; another
-//                        number of tasks without reset is refused or answered, and right after it
-//   float                gradients in single precision give nearly the same d
-//   both verbs           where a policy offers weigh and combine, they agree
-//   objective            where a policy has `double objective(losses) const`, w_t = ∂objective/∂ℓ_t
-//   certificate          where a policy has a `certificate()` with a member `residual`, that is
-//   small golden values        those given in the options allocations          none once a policy
-//   is warm; needs testing/allocation_counter.hpp in one
-//                        translation unit of the program
+//   finite answers   on gradients of every kind of stationarity, of rank below T, zero, equal,
+//                    opposed, with a row of zeros, of lengths 1e-12 to 1e12; losses of 1e-12 to
+//                    1e12; T = 1; P = 0; no task at all; at the first call and after a few steps.
+//                    Where a loss is 0 or there is no task, a vierbein::error may be thrown instead
+//   not a number     a loss or a gradient that is NaN or infinite is refused by a vierbein::error
+//                    that names the task, unless the answer does not depend on it
+//   absent tasks     what stands in the place of a task that the batch has no label of changes no
+//                    other task's weight, and is never refused
+//   reset            makes the next answer the first again; a copy goes its own way; another number
+//                    of tasks without reset is refused or answered, and answered rightly after it
+//   float            gradients in single precision give nearly the same d
+//   both verbs       where a policy offers weigh and combine, they agree
+//   objective        where it has `double objective(losses) const`, w_t = ∂objective/∂ℓ_t
+//   certificate      where it has a `last()` with a member `residual`, that is small where
+//   gradients
+//                    are independent; for others `converged` may be false
+//   golden values    those given in the options
+//   allocations      none once a policy is warm; needs testing/allocation_counter.hpp in one
+//                    translation unit of the program
 // and for the traits that it declares, each on many matrices:
 //   non-conflicting, permutation invariant, linear under scaling, homogeneous, scale, strongly
-//   stationary, convex weights   as weighting/traits.hpp defines them; convex weights also after
-//   some steps no memory            (where `stateful` is false) an answer does not depend on
-//   earlier calls descent              (non-conflicting) a small step makes neither task of three
-//   toy problems worse convergence          (strongly stationary, degree 1, deterministic) descent
-//   ends in the strong
-//                        Pareto set of the toy problems
+//   stationary, convex weights
+//                    as weighting/traits.hpp defines them; convex weights also after some steps
+//   no memory        (where `stateful` is false) an answer does not depend on earlier calls
+//   descent          (non-conflicting, degree 1) a small step makes no task of three toy problems
+//                    worse (testing/pareto_tasks.hpp)
+//   convergence      (strongly stationary, degree 1, neither memory nor random numbers) descent
+//                    ends in the strong Pareto set of the toy problems
 // A violation is measured relative to Σ_t |w_t| ‖g_t‖, the length of d before anything cancels.
 #pragma once
 
@@ -998,7 +998,8 @@ class weighting_examination {
     s->reset(e.names);
     std::vector<double> w(e.tasks() + static_cast<std::size_t>(margin), nan);
     std::vector<double> unused(static_cast<std::size_t>(e.j.cols()));
-    s->weigh({e.losses}, e.j.view(), g.view(), std::span(w).first(e.tasks()), unused);
+    const losses l{e.losses, {}, std::numeric_limits<float>::epsilon()};
+    s->weigh(l, e.j.view(), g.view(), std::span(w).first(e.tasks()), unused);
     return vierbein::testing::combine(e.j, w);
   }
 

@@ -433,7 +433,8 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
                                                     label_vars, b, n,
                                                     with_alignment ? &anchors : nullptr);
     step_losses<B> losses;
-    losses.tasks = views.head_losses(views.latent(), views.all_tasks());
+    losses.predictions = views.predictions(views.latent(), views.all_tasks());
+    losses.tasks = views.losses_of(losses.predictions, views.all_tasks());
     losses.present = present;
     if (with_alignment) {
       if (const auto loss = model.alignment(views)) {
@@ -450,13 +451,15 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
     }
     return record(tape, all_rows, aligned);
   };
-  const auto validate = [&](graph::tape<B>& tape) -> std::vector<double> {
+  const task_selection added{numbers, {target.name}, {0}};
+  const auto validate = [&](graph::tape<B>& tape) -> std::vector<verdict> {
     if (validation_rows.empty()) {
       return {};
     }
+    task_judge judge(extended.task_list(), added, labels);
     tape.begin(graph::mode::evaluation);
-    const auto losses = record(tape, validation_rows, false);
-    return {tape.read(losses.tasks[0])};
+    judge.add(tape, record(tape, validation_rows, false), validation_rows);
+    return judge.verdicts();
   };
 
   const auto& labelled = labels.rows_of_task()[0];

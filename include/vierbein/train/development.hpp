@@ -9,7 +9,7 @@
 
 #include "vierbein/backend/buffer.hpp"
 #include "vierbein/data/sampler.hpp"
-#include "vierbein/train/recorder.hpp"
+#include "vierbein/train/judge.hpp"
 
 namespace vierbein::detail {
 
@@ -50,12 +50,6 @@ class development_rows {
   std::vector<index_t> rows_;
 };
 
-/// How good a task is; a better score is larger.
-struct verdict {
-  double loss = 0;
-  double score = 0;
-};
-
 /// Judges one task of a model at parameters in the backend's memory, in evaluation mode. Each
 /// thread needs one of its own.
 template <Backend B, class Model>
@@ -67,10 +61,7 @@ class target_judge {
 
   target_judge(const B& device, const Model& model, const typename Model::input_set& inputs,
                const label_table& labels, const task_selection& target)
-      : model_(model),
-        labels_(labels[static_cast<std::size_t>(target.columns[0])]),
-        tape_(device),
-        record_(model, inputs, labels, target) {}
+      : model_(model), labels_(labels), tape_(device), record_(model, inputs, labels, target) {}
 
   /// Mean loss of `rows` at θ; when `gradient` is not empty it is assigned ∇.
   double loss(flat_view theta, std::span<const index_t> rows, flat_view gradient = {}) {
@@ -83,38 +74,10 @@ class target_judge {
     return value;
   }
 
-  /// Mean loss over the labels of any number of rows, and the score: accuracy where the head knows
-  /// what is right, otherwise the negative loss.
+  /// On any number of rows.
   verdict judge(flat_view theta, std::span<const index_t> rows) {
-    const index_t task = record_.tasks().numbers[0];
-    constexpr auto chunk = static_cast<std::size_t>(development_rows::largest_batch);
-    loss_average average(1);
-    double hits = 0;
-    double count = 0;
-    bool knows_hits = false;
-    for (std::size_t first = 0; first < rows.size(); first += chunk) {
-      const auto some = rows.subspan(first, std::min(chunk, rows.size() - first));
-      begin(theta);
-      record_.each(tape_, some, false, [&](auto& views, std::span<const bool>) {
-        const auto predicted = views.predictions(views.latent(), views.all_tasks());
-        const auto loss = views.losses_of(predicted, views.all_tasks());
-        const double labels = count_labels(labels_, some);
-        average.add(0, tape_.read(loss[0]), labels);
-        count += labels;
-        predictions_.resize(predicted[0].rows(), predicted[0].cols());
-        tape_.backend().download(predicted[0].value(), predictions_.view());
-      });
-      model_.task_list().visit(task, [&](const auto& head) {
-        if constexpr (requires(std::span<const double> row) { head.hits(row, row); }) {
-          knows_hits = true;
-          for (std::size_t i = 0; i < some.size(); ++i) {
-            hits += head.hits(predictions_.row(static_cast<index_t>(i)), labels_.row(some[i]));
-          }
-        }
-      });
-    }
-    const double loss = average.means()[0];
-    return {loss, knows_hits ? hits / count : -loss};
+    tape_.bind(model_.theta().segments(), theta);
+    return judged(tape_, model_, labels_, record_, rows)[0];
   }
 
  private:
@@ -124,10 +87,9 @@ class target_judge {
   }
 
   const Model& model_;
-  const matrix<double>& labels_;
+  const label_table& labels_;
   graph::tape<B> tape_;
   batch_recorder<B, Model> record_;
-  matrix<double> predictions_;
 };
 
 }  // namespace vierbein::detail

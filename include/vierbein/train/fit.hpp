@@ -84,24 +84,11 @@ history fit_steps(const B& backend, Model& model, const typename Model::input_se
   const auto step = [&](graph::tape<B>& tape, std::span<const index_t> rows) {
     return record(tape, rows, true);
   };
-  const auto validate = [&](graph::tape<B>& tape) -> std::vector<double> {
+  const auto validate = [&](graph::tape<B>& tape) -> std::vector<verdict> {
     if (validation_rows.empty()) {
       return {};
     }
-    constexpr std::size_t chunk = 256;
-    loss_average average(tasks.names.size());
-    std::vector<double> values(tasks.names.size());
-    for (std::size_t first = 0; first < validation_rows.size(); first += chunk) {
-      const auto rows =
-          validation_rows.subspan(first, std::min(chunk, validation_rows.size() - first));
-      tape.begin(graph::mode::evaluation);
-      const auto losses = record(tape, rows, false);
-      tape.read(losses.tasks, values);
-      for (std::size_t t = 0; t < tasks.names.size(); ++t) {
-        average.add(t, values[t], count_labels(labels[t], rows));
-      }
-    }
-    return average.means();
+    return judged(tape, model, labels, record, validation_rows);
   };
   batch_source batches(options, train_rows, labels.rows_of_task());
   if constexpr (TargetBasedWeighting<Weighting>) {

@@ -30,8 +30,8 @@ struct epoch_record {
   std::vector<double> weights = {};      ///< in the order of the tasks
   double alignment_loss = std::numeric_limits<double>::quiet_NaN();
   double learning_rate = std::numeric_limits<double>::quiet_NaN();
-  /// Of the target, where a weighting policy has one: its accuracy on the validation rows, or its
-  /// negative loss.
+  /// On the validation rows: accuracy where a head knows what is right, otherwise the negative
+  /// loss; the mean over tasks, or the target's where a weighting policy has one.
   double validation_score = std::numeric_limits<double>::quiet_NaN();
   /// Mean over the epoch's steps of the share of pairs of tasks whose gradients point against each
   /// other, where the weighting policy or a callback looks at gradients.

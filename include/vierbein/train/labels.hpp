@@ -99,27 +99,6 @@ class label_table {
   std::vector<std::vector<index_t>> rows_of_task_;
 };
 
-/// Adds up a task's losses over several batches, each weighted by its number of labels.
-class loss_average {
- public:
-  explicit loss_average(std::size_t tasks) : totals_(tasks), counts_(tasks) {}
-  void add(std::size_t task, double mean, double labels) {
-    totals_[task] += mean * labels;
-    counts_[task] += labels;
-  }
-  [[nodiscard]] std::vector<double> means() const {
-    std::vector<double> result(totals_.size());
-    for (std::size_t t = 0; t < totals_.size(); ++t) {
-      result[t] =
-          counts_[t] > 0 ? totals_[t] / counts_[t] : std::numeric_limits<double>::quiet_NaN();
-    }
-    return result;
-  }
-
- private:
-  std::vector<double> totals_, counts_;
-};
-
 /// How many labels of each row range are present.
 inline double count_labels(const matrix<double>& labels, std::span<const index_t> rows) {
   double count = 0;

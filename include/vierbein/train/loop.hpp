@@ -23,6 +23,38 @@
 
 namespace vierbein::detail {
 
+/// How good a task is on some rows: its mean loss, and a score that is larger when it is better.
+/// Both are NaN when the rows have no label of it.
+struct verdict {
+  double loss = std::numeric_limits<double>::quiet_NaN();
+  double score = std::numeric_limits<double>::quiet_NaN();
+
+  /// Whether this is better than `other` by what is asked for. NaN is never better.
+  [[nodiscard]] bool better(const verdict& other, best_by by) const {
+    if (by == best_by::score && !(score == other.score)) {
+      return score > other.score;
+    }
+    return loss < other.loss;
+  }
+  /// The mean of those that have labels; worse than all others when none has any.
+  static verdict mean(std::span<const verdict> all) {
+    verdict sum{0, 0};
+    double present = 0;
+    for (const verdict& v : all) {
+      if (!std::isnan(v.loss)) {
+        sum.loss += v.loss;
+        sum.score += v.score;
+        ++present;
+      }
+    }
+    return {sum.loss / present, sum.score / present};
+  }
+  /// Worse than every other.
+  static constexpr verdict worst() {
+    return {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
+  }
+};
+
 /// Mean loss of the tasks that a batch has labels for.
 inline double step_loss(std::span<const double> values, std::span<const bool> present) {
   double total = 0;
@@ -53,11 +85,10 @@ consteval void require_training() {
 }
 
 /// Trains θ in place. `step(tape, rows)` records the losses of a batch, `validate(tape)` returns
-/// each task's loss on the validation rows (NaN for none; an empty vector for no validation at
-/// all). When there is validation, the parameters of the epoch with the smallest mean validation
-/// loss are kept. `probe` serves what the policy asks for beyond a step: a step_probe,
-/// further_batches or no_probe. Throws when a loss, a gradient, or a parameter that would be kept,
-/// is not finite; θ is then unchanged.
+/// each task's verdict on the validation rows (an empty vector for no validation at all). When
+/// there is validation, the parameters of the epoch with the best mean of them are kept. `probe`
+/// serves what the policy asks for beyond a step: a step_probe, further_batches or no_probe. Throws
+/// when a loss, a gradient, or a parameter that would be kept, is not finite; θ is then unchanged.
 template <Backend B, Scalar T, class Sampler, class Optimizer, class Weighting, class Step,
           class Validate, class Probe, class... Callbacks>
 history run_training(const B& device, parameters<T>& theta, const training& options,
@@ -89,7 +120,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
   std::vector<index_t> seen(names.size());
   std::vector<double> means(names.size());
   aligned_vector<T> best;
-  double best_score = std::numeric_limits<double>::infinity();
+  verdict best_verdict = verdict::worst();
 
   std::optional<interrupt_guard> guard;
   if (options.handle_interrupts) {
@@ -228,20 +259,14 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
     if constexpr (requires { weighting.end_epoch(std::span<const double>(means)); }) {
       weighting.end_epoch(std::span<const double>(means));
     }
-    const std::vector<double> held_out = validate(tape);
+    const std::vector<verdict> held_out = validate(tape);
     record.validation_loss = std::numeric_limits<double>::quiet_NaN();
     if (!held_out.empty()) {
-      double total = 0;
-      double present = 0;
-      for (const double v : held_out) {
-        if (!std::isnan(v)) {
-          total += v;
-          ++present;
-        }
-      }
-      record.validation_loss = target ? held_out[*target] : total / present;
-      if (record.validation_loss < best_score) {
-        best_score = record.validation_loss;
+      const verdict now = target ? held_out[*target] : verdict::mean(held_out);
+      record.validation_loss = now.loss;
+      record.validation_score = now.score;
+      if (now.better(best_verdict, options.best)) {
+        best_verdict = now;
         result.best_epoch = epoch + 1;
         best.resize(static_cast<std::size_t>(theta.size()));
         parameters_on_device.copy_to(device, {best.data(), theta.size()});

@@ -222,7 +222,8 @@ inline void summarise(const round_plan& plan, std::span<const branch_report> rep
 }
 
 /// Trains a model in rounds, as an update_based policy has it. The parameters of the round with the
-/// target's smallest development loss are kept. `options.epochs` counts what a branch trains.
+/// target's best verdict on the development rows are kept. `options.epochs` counts what a branch
+/// trains.
 template <Backend B, class Model, class Optimizer, class Weighting, class... Callbacks>
 history run_rounds(const B& device, Model& model, const typename Model::input_set& inputs,
                    const label_table& labels, const task_selection& tasks,
@@ -267,7 +268,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
   const auto total = static_cast<double>(options.epochs);
   aligned_vector<T> best(static_cast<std::size_t>(theta.size()));
   on_device.copy_to(device, {best.data(), theta.size()});
-  double best_loss = std::numeric_limits<double>::infinity();
+  verdict best_verdict = verdict::worst();
   std::optional<verdict> known;  // of the present parameters
   double done = 0;
   bool go_on = true;
@@ -329,8 +330,8 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
     known = result_now;
     record.validation_loss = result_now.loss;
     record.validation_score = result_now.score;
-    if (record.validation_loss < best_loss && record.note.empty()) {
-      best_loss = record.validation_loss;
+    if (result_now.better(best_verdict, options.best) && record.note.empty()) {
+      best_verdict = result_now;
       result.best_epoch = round + 1;
       on_device.copy_to(device, {best.data(), theta.size()});
     }

@@ -22,11 +22,12 @@
 
 namespace vierbein::detail {
 
-/// What a training step records: a loss a task, which of them the batch has labels for, the
-/// alignment loss, if any, and the encoder's output.
+/// What a training step records: a loss and the predictions a task, which of them the batch has
+/// labels for, the alignment loss, if any, and the encoder's output.
 template <Backend B>
 struct step_losses {
   std::span<const graph::var<B>> tasks;
+  std::span<const graph::var<B>> predictions;
   std::span<const bool> present;
   graph::var<B> alignment;
   graph::var<B> representation;

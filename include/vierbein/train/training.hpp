@@ -40,6 +40,10 @@ enum class own_gradients { weighted, unweighted };
 ///              layers
 enum class gramian_way { automatic, jacobian, layers };
 
+/// What makes an epoch the best one. The score is the accuracy where a head knows what is right,
+/// otherwise the negative loss; of equal scores the smaller loss decides.
+enum class best_by { loss, score };
+
 /// How long and on what to train.
 struct training {
   index_t epochs = 40;
@@ -48,6 +52,9 @@ struct training {
   /// `validation_rows` names them.
   double validation_fraction = 0.1;
   std::vector<index_t> validation_rows = {};
+  /// By what the best epoch is chosen on the validation rows. A classifier's loss rises long before
+  /// its accuracy falls.
+  best_by best = best_by::loss;
   /// Every batch holds rows of every task: see data::sampler::balanced. Otherwise rows are
   /// shuffled.
   bool balanced = false;

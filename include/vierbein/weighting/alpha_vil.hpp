@@ -20,7 +20,7 @@ namespace vierbein::weighting {
 /// updates then descend on the target's development loss L,
 ///     ∂/∂α_i L(θ + Σ_j α_j δ_j) = ⟨∇L(θ + Σ_j α_j δ_j), δ_i⟩,
 /// θ moves to θ + Σ α_i δ_i, and what α has become changes the tasks' weights w, which begin as 1.
-/// The parameters of the round with the smallest development loss are kept.
+/// The parameters of the round that is best on the development rows are kept.
 ///
 /// `update::additive` is the paper's rule: tasks train on w_i ℓ_i, α begins as 1 and takes steps of
 /// plain gradient descent, w_i ← w_i + α_i - 1. It is fragile. With α = 1 the *sum* of T updates is

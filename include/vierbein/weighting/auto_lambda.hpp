@@ -14,7 +14,7 @@ namespace vierbein::weighting {
 ///     θ' = θ - look_ahead Σ_i λ_i g_i,     ∂L_dev(θ')/∂λ_i = -look_ahead ⟨∇L_dev(θ'), g_i⟩,
 /// λ follows by Adam and w = λ; all tasks take part, the target too. λ moves first and is then
 /// used. λ_i = `initial` = 0.1 at first and learning_rate 1e-4, as published; look_ahead is the
-/// model's learning rate there, and 0.01 here because a policy does not know it. Note the scale:
+/// model's learning rate there, and 1e-3 here because a policy does not know it. Note the scale:
 /// all weights begin at 0.1, which a model trained by plain gradient descent feels.
 ///
 /// Deviations: the inner product is exact, where the paper takes the difference of losses at θ ±
@@ -30,7 +30,7 @@ struct auto_lambda {
   std::string target = {};
   double learning_rate = 1e-4;  ///< of λ
   double initial = 0.1;
-  double look_ahead = 0.01;
+  double look_ahead = 1e-3;
   std::size_t every = 1;  ///< λ moves in every so many steps
   bool clamp = true;      ///< weights do not become negative
 

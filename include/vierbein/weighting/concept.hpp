@@ -47,16 +47,15 @@
 //                                                  gradient_based policy with fixed_columns
 //     bool observes() const                        whether `observe` is wanted, where only the
 //                                                  running program knows
-//     std::size_t iterations() const               of the solver, in the last step: for the
-//     history;
+//     std::size_t iterations() const               of the solver, in the last step: for the history;
 //                                                  or `last()`, its solver::certificate
 // `observe` costs a second forward pass of the batch, with the same random numbers as the first,
 // and is called only where it is. A policy of the kind gram_based may ask for independent batches:
 //     static constexpr std::size_t gram_batches = 2;
 // The matrix is then G_st = ∇ℓ_s(first batch) · ∇ℓ_t(second batch), which is not symmetric. With 2
 // the parameters follow the weighted losses' mean over both batches, with 3 those of a third batch.
-// A policy with a member `target` makes the target's validation loss alone choose the best epoch; a
-// policy that wraps another in its member `policy` has the other's target.
+// A policy with a member `target` makes the target alone choose the best epoch, see
+// training::best; a policy that wraps another in its member `policy` has the other's target.
 // Members need not be const: a policy may remember; then a copy remembers on its own.
 #pragma once
 

@@ -115,7 +115,7 @@ struct db_mtl_ema {
     const double keep = beta * std::pow(steps, -sigma);
     double longest = 0;
     for (std::size_t t = 0; t < tasks.size(); ++t) {
-      double* b = &averages[t * size];
+      double* b = averages.data() + t * size;
       if (l.has(t)) {
         require(l[t] >= 0, place, "the loss of task '{}' is negative and has no logarithm",
                 tasks.names[t]);
@@ -133,7 +133,7 @@ struct db_mtl_ema {
     std::fill(d.begin(), d.end(), T{0});
     for (std::size_t t = 0; t < tasks.size(); ++t) {
       value[t] = lengths[t] > 0 ? std::min(longest / lengths[t], largest_weight) : 1.0;
-      const double* b = &averages[t * size];
+      const double* b = averages.data() + t * size;
       for (std::size_t k = 0; k < size; ++k) {
         d[k] += static_cast<T>(value[t] * b[k]);
       }

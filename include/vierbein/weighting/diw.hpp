@@ -19,8 +19,9 @@ namespace vierbein::weighting {
 /// so a task gains whose gradient lowers the target's development loss more than the others'. All
 /// tasks take part, the target too; w moves first and is then used. w = 1 at first. The cosine
 /// instead of the slope -look_ahead ‖g_t‖ ‖∇L_dev‖ c_t of L_dev keeps the losses' units out. All
-/// defaults are ours: rate 0.01, look_ahead 0.01 (to be of the order of the model's learning rate),
-/// `every` = 1.
+/// defaults are ours: rate 0.01, look_ahead 1e-3 (the learning rate of a model that Adam trains),
+/// `every` = 1. Do not look too far ahead: beyond the valley along the target's gradient ∇L_dev
+/// points back, and the target loses its weight to tasks that matter less.
 ///
 /// An absent task keeps its weight, and the sum of the others stays what it was. The target may be
 /// absent: what counts are its development rows. With T = 1 the weight is 1 and nothing is asked.
@@ -31,7 +32,7 @@ struct diw {
 
   std::string target = {};
   double rate = 0.01;
-  double look_ahead = 0.01;
+  double look_ahead = 1e-3;
   std::size_t every = 1;  ///< w moves in every so many steps
 
   named_tasks tasks = {};             ///< set by `reset`

@@ -63,7 +63,7 @@ struct excess_mtl {
     for (std::size_t t = 0; t < tasks.size(); ++t) {
       excess[t] = 0;
       if (l.has(t)) {
-        const double e = estimate(j.row(static_cast<index_t>(t)), &squares[t * size], size);
+        const double e = estimate(j.row(static_cast<index_t>(t)), squares.data() + t * size, size);
         const bool first = baseline[t] < 0;
         excess[t] = first ? (weigh_first ? e : 0.0) : e / (baseline[t] + 1e-7);
         baseline[t] = first ? e : baseline[t];

@@ -75,7 +75,7 @@ struct moco {
       if (l.has(t)) {
         const double factor = normalise ? l[t] / (std::sqrt(squared_length(j, t)) + 1e-8) : 1.0;
         const T* g = j.row(static_cast<index_t>(t));
-        double* y = &tracked[t * size];
+        double* y = tracked.data() + t * size;
         for (std::size_t k = 0; k < size; ++k) {
           y[k] -= follow * (y[k] - factor * static_cast<double>(g[k]));
         }
