@@ -111,7 +111,7 @@ int run(const std::filesystem::path& file, vb::index_t epochs) {
 int main(int argc, char** argv) {
   CLI::App app("Examines a weighting policy of one's own, then trains with it.");
   std::filesystem::path file = "examples/data/molecules.csv";
-  vierbein::index_t epochs = 10;
+  vierbein::index_t epochs = 6;
   app.add_option("--data", file, "CSV file with the molecules")->capture_default_str();
   app.add_option("--epochs", epochs, "epochs of training")->capture_default_str();
   CLI11_PARSE(app, argc, argv);

@@ -4,7 +4,7 @@
 Run by hand, from the top folder:
     pip install torch "torchjd[full]" numpy scipy
     c++ -std=c++20 -O2 -Iinclude tests/peers/weigh.cpp -o weigh -lfmt
-    python3 tests/peers/compare_torchjd.py ./weigh [--quick]
+    python3 tests/peers/compare_torchjd.py ./weigh [--quick] [--only upgrad,mgda]
 
 Every case is a J (T, P) in double: T = 2 ... 64, P = 10 ... 100000, of every kind of Pareto
 stationarity, times 1e-6 ... 1e6. Both sides' d = J^T w are compared by |d - d'| / max(|d|, |d'|); two
@@ -209,21 +209,7 @@ def answer(aggregator, j):
     return found.get("w"), d
 
 
-def main():
-    options = argparse.ArgumentParser()
-    options.add_argument("weigh")
-    options.add_argument("--quick", action="store_true", help="a tenth of the cases")
-    options = options.parse_args()
-    torch.set_num_threads(1)
-    program = subprocess.Popen([options.weigh], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    ours = program.stdout.readline().decode().split()
-    shapes = [(2, 10), (3, 10), (4, 100), (8, 1000), (16, 1000), (32, 1000), (64, 1000), (4, 100000),
-              (64, 100000)]
-    scales = [1e-6, 1e-3, 1.0, 1e3, 1e6]
-    if options.quick:
-        shapes, scales = shapes[:4], [1e-6, 1.0]
-    table = {}
-    begin = time.time()
+def compare(program, ours, shapes, scales, only, table):
     for case, (tasks, parameters) in enumerate(shapes):
         for number, kind in enumerate(KINDS):
             full = min(tasks - (1 if kind in ("strong", "strictly weak") else 0), parameters)
@@ -241,7 +227,8 @@ def main():
                         weights[name] = np.frombuffer(program.stdout.read(8 * (tasks + 2)))[:tasks]
                     for name, label, make, largest in peers(tasks):
                         w = weights[name]
-                        if tasks > largest or not np.all(np.isfinite(w)):
+                        if tasks > largest or not np.all(np.isfinite(w)) or \
+                                (only != [""] and name not in only):
                             continue
                         try:
                             theirs, their_d = answer(make(), j)
@@ -265,6 +252,28 @@ def main():
                         mine, other = (residuals(label, j, [w, theirs])
                                        if difference > 1e-6 else (0.0, 0.0))
                         table.setdefault(label, []).append((difference, mine, other, kind, scale))
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("weigh")
+    options.add_argument("--quick", action="store_true", help="a tenth of the cases")
+    options.add_argument("--only", default="", help="methods, by our names, with commas between")
+    options = options.parse_args()
+    torch.set_num_threads(1)
+    program = subprocess.Popen([options.weigh], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    ours = program.stdout.readline().decode().split()
+    shapes = [(2, 10), (3, 10), (4, 100), (8, 1000), (16, 1000), (32, 1000), (64, 1000), (4, 100000),
+              (64, 100000)]
+    scales = [1e-6, 1e-3, 1.0, 1e3, 1e6]
+    if options.quick:
+        shapes, scales = shapes[:4], [1e-6, 1.0]
+    table = {}
+    begin = time.time()
+    try:
+        compare(program, ours, shapes, scales, options.only.split(","), table)
+    except KeyboardInterrupt:
+        print("# interrupted: the table holds the cases so far", file=sys.stderr)
     program.stdin.close()
     print(f"TorchJD against vierbein, {time.time() - begin:.0f} s\n")
     print("| method | cases | agree to 1e-6 | largest difference among them | differ | residual ours, "

@@ -102,6 +102,22 @@ struct blames_nobody {
   }
 };
 
+struct believes_what_it_observes {
+  using weighting_kind = vierbein::loss_based;
+  double last = 1;
+  void reset(std::size_t) { last = 1; }
+  void observe(losses after) { last = after.size() > 0 ? after[0] : 1; }
+  void weigh(losses, weights w) const { std::fill(w.begin(), w.end(), 1 / last); }
+};
+
+struct sums_epochs {
+  using weighting_kind = vierbein::loss_based;
+  double sum = 1;
+  void reset(std::size_t) { sum = 1; }
+  void end_epoch(std::span<const double> mean) { sum += mean.empty() ? 0 : mean[0]; }
+  void weigh(losses, weights w) const { std::fill(w.begin(), w.end(), 1 / sum); }
+};
+
 struct sees_the_absent {
   using weighting_kind = vierbein::loss_based;
   void weigh(losses l, weights w) const {
@@ -342,6 +358,8 @@ TEST_CASE("each fault is found, and nothing else") {
   finds("finite answers", check_weighting(writes_beyond{}));
   finds("not a number", check_weighting(silent{}));
   finds("not a number", check_weighting(blames_nobody{}));
+  finds("not a number", check_weighting(believes_what_it_observes{}));
+  finds("absent tasks", check_weighting(sums_epochs{}));
   finds("absent tasks", check_weighting(sees_the_absent{}));
   finds("absent tasks", check_weighting(refuses_gaps{}));
   finds("non-conflicting", check_weighting(claims_non_conflicting{}));

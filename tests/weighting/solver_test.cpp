@@ -118,7 +118,7 @@ TEST_CASE("the projection on the simplex meets its conditions") {
   y = {1e16, 1e16};
   project(y);
   CHECK(y == vec{0.5, 0.5});
-  for (const std::size_t n : {2, 5, 64}) {
+  for (const std::size_t n : {2UL, 5UL, 64UL}) {
     const vec from = numbers(n, n);
     vec x = from;
     project(x);

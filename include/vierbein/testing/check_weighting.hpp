@@ -33,9 +33,10 @@
 //                    1e12; T = 1; P = 0; no task at all; at the first call and after a few steps.
 //                    Where a loss is 0 or there is no task, a vierbein::error may be thrown instead
 //   not a number     a loss or a gradient that is NaN or infinite is refused by a vierbein::error
-//                    that names the task, unless the answer does not depend on it
+//                    that names the task, unless the answer does not depend on it; one that is
+//                    observed after the step is refused likewise or leaves no trace
 //   absent tasks     what stands in the place of a task that the batch has no label of changes no
-//                    other task's weight, and is never refused
+//                    other task's weight, and is never refused, nor is an epoch without its labels
 //   reset            makes the next answer the first again; a copy goes its own way; another number
 //                    of tasks without reset is refused or answered, and answered rightly after it
 //   float            gradients in single precision give nearly the same d
@@ -490,6 +491,12 @@ class weighting_examination {
   void not_a_number() {
     run("not a number", true, 0, few_examples(), [&](const weighting_example& e) {
       (void)ask(e, some_steps);  // where that throws, nothing is asked further
+      for (std::size_t k = 0; k < e.tasks(); ++k) {
+        finding f = observed(e, k);
+        if (f.violation > 0) {
+          return f;
+        }
+      }
       for (const int steps : {0, some_steps}) {
         for (std::size_t k = 0; k < e.tasks(); ++k) {
           for (const double poison : {nan, infinity}) {
@@ -545,6 +552,28 @@ class weighting_examination {
     return {};
   }
 
+  // What comes of a loss that is not a number after the step.
+  finding observed(const weighting_example& e, std::size_t k) const {
+    const auto s = subject_.copy();
+    s->reset(e.names);
+    live(*s, e, some_steps);
+    call(*s, e);
+    std::vector<double> after = e.losses;
+    after[k] = nan;
+    try {
+      s->observe({after});
+    } catch (const error& x) {
+      const bool named = std::string_view(x.what()).find(e.names[k]) != std::string_view::npos;
+      return {named ? 0.0 : 1.0, fmt::format("with nan in the observed loss of {} its error does "
+                                             "not name the task: {}",
+                                             e.names[k], x.what())};
+    }
+    const answer a = call(*s, e);
+    return {a.finite() ? 0.0 : 1.0,
+            fmt::format("after observing nan as the loss of {} it answers {}", e.names[k],
+                        list(a.own()))};
+  }
+
   void absent_tasks() {
     std::vector<weighting_example> examples;
     for (weighting_example& e : few_examples()) {
@@ -566,6 +595,7 @@ class weighting_examination {
         for (std::size_t k = 0;
              k < e.tasks() && e.tasks() > std::max<std::size_t>(1, o_.fewest_tasks); ++k) {
           finding f = absent(e, k, steps);
+          f = f.violation > 0 ? f : absent_for_an_epoch(e, k);
           if (f.violation > 0) {
             return f;
           }
@@ -584,6 +614,21 @@ class weighting_examination {
       return finding{};
     };
     run("absent tasks", true, 0, examples, m, on_throw::fails);
+  }
+
+  finding absent_for_an_epoch(const weighting_example& e, std::size_t k) const {
+    const auto s = subject_.copy();
+    s->reset(e.names);
+    std::vector<double> mean = e.losses;
+    for (int epoch = 0; epoch < some_steps; ++epoch) {
+      call(*s, e);
+      mean[k] = epoch == 1 ? nan : e.losses[k];
+      s->end_epoch(mean);
+    }
+    const answer a = call(*s, e);
+    return {a.finite() ? 0.0 : 1.0, fmt::format("it answers {} some time after an epoch without "
+                                                "labels of {}",
+                                                list(a.own()), e.names[k])};
   }
 
   finding absent(const weighting_example& e, std::size_t k, int steps) const {
@@ -998,7 +1043,8 @@ class weighting_examination {
     s->reset(e.names);
     std::vector<double> w(e.tasks() + static_cast<std::size_t>(margin), nan);
     std::vector<double> unused(static_cast<std::size_t>(e.j.cols()));
-    s->weigh({e.losses}, e.j.view(), g.view(), std::span(w).first(e.tasks()), unused);
+    const losses l{e.losses, {}, std::numeric_limits<float>::epsilon()};
+    s->weigh(l, e.j.view(), g.view(), std::span(w).first(e.tasks()), unused);
     return vierbein::testing::combine(e.j, w);
   }
 

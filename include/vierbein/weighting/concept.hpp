@@ -47,8 +47,12 @@
 //                                                  gradient_based policy with fixed_columns
 //     bool observes() const                        whether `observe` is wanted, where only the
 //                                                  running program knows
-//     std::size_t iterations() const               of the solver, in the last step: for the history;
+//     std::size_t iterations() const               of the solver, in the last step: for the
+//     history;
 //                                                  or `last()`, its solver::certificate
+//     weighting_traits traits() const              what the policy claims, see weighting/traits.hpp
+//     double objective(losses) const               what it minimises: w_t = ∂objective/∂ℓ_t
+// The last two are for testing/check_weighting.hpp, which holds a policy to them.
 // `observe` costs a second forward pass of the batch, with the same random numbers as the first,
 // and is called only where it is. A policy of the kind gram_based may ask for independent batches:
 //     static constexpr std::size_t gram_batches = 2;

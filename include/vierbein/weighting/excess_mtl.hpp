@@ -39,9 +39,7 @@ struct excess_mtl {
   std::vector<double> effect = {};    ///< (T) the weights of the last step
   std::vector<double> excess = {};    ///< (T) e of the last step
 
-  static excess_mtl libmtl() {
-    return {.eta = 0.01, .weigh_first = false, .sum_to_tasks = true};
-  }
+  static excess_mtl libmtl() { return {.eta = 0.01, .weigh_first = false, .sum_to_tasks = true}; }
 
   /// Begins again. Throws for an unusable option.
   void reset(const std::vector<std::string>& names) {
