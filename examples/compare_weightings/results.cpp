@@ -161,8 +161,7 @@ void print_table(const std::vector<result>& results, const settings& s, const st
                name == "equal" ? "" : examples::show(examples::minus(values, reference), 4, true),
                examples::show(ms, 2), name == "equal" ? "" : examples::show(ratio, 2)});
   }
-  fmt::print("mean {} of the tasks; mean ± standard deviation over {} seeds\n\n", metric,
-             s.seeds);
+  fmt::print("mean {} of the tasks; mean ± standard deviation over {} seeds\n\n", metric, s.seeds);
   table.print();
 }
 
