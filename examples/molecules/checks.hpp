@@ -4,8 +4,8 @@
 #include <map>
 #include <vector>
 
+#include "../support/molecule_table.hpp"
 #include "settings.hpp"
-#include "table.hpp"
 
 namespace molecules {
 

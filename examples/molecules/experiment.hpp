@@ -3,9 +3,9 @@
 
 #include <vector>
 
+#include "../support/molecule_table.hpp"
 #include "results.hpp"
 #include "settings.hpp"
-#include "table.hpp"
 
 namespace molecules {
 

@@ -9,10 +9,10 @@
 #include <optional>
 #include <string>
 
+#include "../support/molecule_inputs.hpp"
 #include "../support/policies.hpp"
 #include "checks.hpp"
 #include "experiment.hpp"
-#include "inputs.hpp"
 #include "journal.hpp"
 #include "methods.hpp"
 #include "models.hpp"

@@ -5,12 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <set>
-#include <sstream>
 
-#include "vierbein/core/random.hpp"
+#include "../support/settings_file.hpp"
 #include "vierbein/io/csv.hpp"
 #include "vierbein/io/csv_writer.hpp"
 
@@ -21,36 +18,18 @@ namespace {
 const std::vector<std::string> history_columns{
     "run", "epoch", "seconds", "train_loss", "validation_loss", "alignment_loss", "learning_rate"};
 
-std::string content(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-}
-
 // What all results of a folder have in common, one setting a line.
 std::string shared_settings(const settings& s) {
-  const std::string data = content(s.data);
-  std::string text;
-  const auto add = [&](const char* name, const std::string& value) {
-    text += fmt::format("{}: {}\n", name, value);
-  };
-  add("data", fmt::format("{} bytes, FNV-1a {:016x}", data.size(), vb::name_hash(data)));
-  add("smiles", s.smiles);
-  add("sources", fmt::format("{}", fmt::join(s.sources, ", ")));
-  add("targets", fmt::format("{}", fmt::join(s.targets, ", ")));
-  add("split", s.split);
-  add("hide", s.hide);
-  add("epochs", fmt::format("{}", s.epochs));
-  add("addition-epochs", fmt::format("{}", s.addition_epochs));
-  return text;
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    lines.push_back(line);
-  }
-  return lines;
+  examples::settings_text text;
+  text.add_file("data", s.data);
+  text.add("smiles", s.smiles);
+  text.add("sources", fmt::format("{}", fmt::join(s.sources, ", ")));
+  text.add("targets", fmt::format("{}", fmt::join(s.targets, ", ")));
+  text.add("split", s.split);
+  text.add("hide", s.hide);
+  text.add("epochs", fmt::format("{}", s.epochs));
+  text.add("addition-epochs", fmt::format("{}", s.addition_epochs));
+  return text.text();
 }
 
 // What a progress bar left on the present line goes away.
@@ -84,16 +63,7 @@ void journal::load() {
   if (!std::filesystem::exists(results_file)) {
     return;  // nothing was finished: this is a beginning
   }
-  const auto before = lines_of(content(settings_file));
-  const auto present = lines_of(shared_);
-  vb::require(!before.empty(), settings_file.string().c_str(),
-              "is missing or empty, so {} cannot be resumed", results_file.string());
-  for (std::size_t i = 0; i < present.size(); ++i) {
-    const std::string old = i < before.size() ? before[i] : "nothing";
-    vb::require(old == present[i], settings_file.string().c_str(),
-                "the results there cannot be resumed with '{}': they were made with '{}'",
-                present[i], old);
-  }
+  examples::require_same_settings(settings_file, results_file, shared_);
   results_ = read_results(results_file);
   if (const auto file = s_.out / "history.csv"; std::filesystem::exists(file)) {
     const auto csv = vb::io::read_csv(file);

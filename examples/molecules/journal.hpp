@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "../support/molecule_table.hpp"
 #include "../support/work_clock.hpp"
 #include "methods.hpp"
 #include "results.hpp"
 #include "settings.hpp"
-#include "table.hpp"
 #include "vierbein/train/callbacks.hpp"
 #include "vierbein/train/history.hpp"
 

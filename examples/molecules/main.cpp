@@ -10,11 +10,11 @@
 #include <cstdio>
 #include <optional>
 
+#include "../support/molecule_inputs.hpp"
 #include "../support/policies.hpp"
 #include "../support/program.hpp"
 #include "checks.hpp"
 #include "experiment.hpp"
-#include "inputs.hpp"
 #include "methods.hpp"
 #include "predict.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "inputs.hpp"
+#include "../support/molecule_inputs.hpp"
 #include "models.hpp"
 #include "vierbein/backend/cpu.hpp"
 #include "vierbein/chem/molecules.hpp"

@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "../support/fashion_pictures.hpp"
 #include "../support/policies.hpp"
 #include "journal.hpp"
 #include "methods.hpp"
-#include "pictures.hpp"
 #include "results.hpp"
 #include "vierbein/backend/cpu.hpp"
 #include "vierbein/encoder/convolutional.hpp"
@@ -61,7 +61,7 @@ class experiment {
             continue;
           }
           if (!pictures) {
-            pictures = overlay(sources_, s_, seed);
+            pictures = overlay(sources_, {s_.train, s_.dev, s_.test}, s_.images, seed);
           }
           run_problem(make_problem(*pictures, target, labels, seed), pictures->test);
           if (vb::interrupted()) {

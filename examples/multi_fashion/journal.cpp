@@ -4,12 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
-#include <sstream>
 
 #include "../support/program.hpp"
-#include "vierbein/core/random.hpp"
+#include "../support/settings_file.hpp"
 #include "vierbein/io/atomic_file.hpp"
 #include "vierbein/train/callbacks.hpp"
 
@@ -17,39 +14,18 @@ namespace multi_fashion {
 
 namespace {
 
-std::string content(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-}
-
 // What all results of a folder have in common, one setting a line.
 std::string shared_settings(const settings& s) {
-  std::string text;
-  const auto add = [&](const char* name, const auto& value) {
-    text += fmt::format("{}: {}\n", name, value);
-  };
-  const auto add_file = [&](const char* name, const std::filesystem::path& file) {
-    const std::string data = content(file);
-    add(name, fmt::format("{} bytes, FNV-1a {:016x}", data.size(), vb::name_hash(data)));
-  };
-  add_file("images", s.images);
-  add_file("labels", s.labels);
-  add("train", s.train);
-  add("dev", s.dev);
-  add("test", s.test);
-  add("epochs", s.epochs);
-  add("batch", s.batch);
-  add("learning-rate", s.learning_rate);
-  return text;
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    lines.push_back(line);
-  }
-  return lines;
+  examples::settings_text text;
+  text.add_file("images", s.images);
+  text.add_file("labels", s.labels);
+  text.add("train", s.train);
+  text.add("dev", s.dev);
+  text.add("test", s.test);
+  text.add("epochs", s.epochs);
+  text.add("batch", s.batch);
+  text.add("learning-rate", s.learning_rate);
+  return text.text();
 }
 
 }  // namespace
@@ -82,16 +58,7 @@ void journal::load() {
   if (!std::filesystem::exists(results_file)) {
     return;  // nothing was finished: this is a beginning
   }
-  const auto before = lines_of(content(settings_file));
-  const auto present = lines_of(shared_);
-  vb::require(!before.empty(), settings_file.string().c_str(),
-              "is missing or empty, so {} cannot be resumed", results_file.string());
-  for (std::size_t i = 0; i < present.size(); ++i) {
-    const std::string old = i < before.size() ? before[i] : "nothing";
-    vb::require(old == present[i], settings_file.string().c_str(),
-                "the results there cannot be resumed with '{}': they were made with '{}'",
-                present[i], old);
-  }
+  examples::require_same_settings(settings_file, results_file, shared_);
   results_ = read_results(results_file);
   if (const auto file = s_.out / "history.csv"; std::filesystem::exists(file)) {
     moments_ = read_history(file);

@@ -81,14 +81,14 @@ class folder {
   fs::path path_;
 };
 
-/// The rows of a CSV file without the column `seconds`.
+/// The rows of a CSV file without the columns that hold times.
 inline table rows_of(const fs::path& file) {
   const auto csv = vierbein::io::read_csv(file);
   table rows;
   for (vierbein::index_t r = 0; r < csv.rows(); ++r) {
     rows.emplace_back();
     for (const auto& name : csv.column_names()) {
-      if (name != "seconds") {
+      if (name != "seconds" && name != "ms_per_step") {
         rows.back().push_back(csv.cell(r, csv.column(name)));
       }
     }

@@ -73,6 +73,13 @@ struct balanced_norms {
   }
 };
 
+/// Wants the losses after the step.
+struct observing {
+  using weighting_kind = vb::loss_based;
+  void weigh(vb::losses, vb::weights w) const { std::ranges::fill(w, 1.0); }
+  void observe(vb::losses) const {}
+};
+
 }  // namespace
 
 TEST_CASE("a step of an mlp with GATE allocates nothing") {
@@ -90,6 +97,31 @@ TEST_CASE("a step of an mlp with GATE allocates nothing") {
   });
   check_no_allocation(
       [&](const auto& backend, auto callback) { fit(backend, callback, balanced_norms{}); });
+}
+
+TEST_CASE("a step allocates nothing, however gradients are compared") {
+  const auto data = with_binary(problems::related_tasks(400, 12, names, 1));
+  const auto train = [&](auto weighting, const vb::training& options) {
+    check_no_allocation([&](const auto& backend, auto callback) {
+      auto model = vb::multitask(vb::encoder::mlp{.widths = {64, 48}, .dropout = 0.1}, list,
+                                 vb::alignment::gate{}, modules);
+      vb::fit(backend, model, data, options, vb::optimizer::adam{}, weighting, callback);
+    });
+  };
+  vb::training options{.epochs = 6, .batch = 80};
+  train(vb::weighting::excess_mtl{}, options);
+  train(vb::weighting::modo<>{}, options);
+  train(vb::weighting::sdmgrad{}, options);
+  train(observing{}, options);
+  for (const auto way : {vb::gramian_way::jacobian, vb::gramian_way::layers}) {
+    options.gramian = way;
+    train(balanced_norms{}, options);
+  }
+  options.own = vb::own_gradients::unweighted;
+  train(balanced_norms{}, options);
+  options.compare = vb::compared_gradients::representation;
+  train(balanced_norms{}, options);
+  train(vb::weighting::graddrop{}, options);
 }
 
 TEST_CASE("a step with pairs, soft sharing, coral and mmd allocates nothing") {
@@ -117,6 +149,8 @@ TEST_CASE("a step of message passing with GATE allocates nothing") {
                       list, vb::alignment::gate{}, modules);
     vb::fit(backend, model, data, {.epochs = 8, .batch = 60}, vb::optimizer::adamw{},
             vb::weighting::equal{}, callback);
+    vb::fit(backend, model, data, {.epochs = 8, .batch = 60, .gramian = vb::gramian_way::layers},
+            vb::optimizer::adamw{}, balanced_norms{}, callback);
   });
 }
 

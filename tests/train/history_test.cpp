@@ -19,6 +19,8 @@ history two_epochs() {
                       .task_losses = {1, 2},
                       .weights = {0.25, 1e-300},
                       .learning_rate = 1e-3,
+                      .conflict_share = 0.25,
+                      .solver_iterations = 7.5,
                       .branches = {{"left", 0.5}, {"right", -1}}});
   h.epochs.push_back({.epoch = 2,
                       .seconds = 0.25,
@@ -47,13 +49,15 @@ TEST_CASE("a history becomes JSON lines, null where there is no number") {
   two_epochs().write_json_lines(out);
   CHECK(out.str() ==
         "{\"epoch\":1,\"seconds\":0.5,\"train_loss\":0.1,\"validation_loss\":null,"
-        "\"alignment_loss\":null,\"learning_rate\":0.001,\"validation_score\":null,\"note\":\"\","
+        "\"alignment_loss\":null,\"learning_rate\":0.001,\"validation_score\":null,"
+        "\"conflict_share\":0.25,\"solver_iterations\":7.5,\"note\":\"\","
         "\"losses\":{\"log P\":1,\"say \\\"hi\\\", \\\\\":2},"
         "\"weights\":{\"log P\":0.25,\"say \\\"hi\\\", \\\\\":1e-300},"
         "\"branches\":{\"left\":0.5,\"right\":-1}}\n"
         "{\"epoch\":2,\"seconds\":0.25,\"train_loss\":null,"
         "\"validation_loss\":0.3333333333333333,\"alignment_loss\":2,\"learning_rate\":null,"
-        "\"validation_score\":null,\"note\":\"branch 'b', twice\","
+        "\"validation_score\":null,\"conflict_share\":null,\"solver_iterations\":0,"
+        "\"note\":\"branch 'b', twice\","
         "\"losses\":{\"log P\":1,\"say \\\"hi\\\", \\\\\":null},"
         "\"weights\":{\"log P\":null,\"say \\\"hi\\\", \\\\\":null},\"branches\":{}}\n");
 }

@@ -20,11 +20,22 @@ struct outcome {
   bool operator==(const outcome&) const = default;
 };
 
-template <class Model, class Dataset>
-auto train(Model model, const Dataset& data, const vb::training& options, int threads) {
+/// Weights that depend on all of the Gramian.
+struct by_gram {
+  using weighting_kind = vb::gram_based;
+  void weigh(vb::losses, vb::gram_matrix g, vb::weights w) const {
+    for (index_t t = 0; t < g.rows; ++t) {
+      w[static_cast<std::size_t>(t)] = 1 / (1e-3 + std::abs(g(t, 0)) + std::sqrt(g(t, t)));
+    }
+  }
+};
+
+template <class Model, class Dataset, class Weighting = vb::weighting::equal>
+auto train(Model model, const Dataset& data, const vb::training& options, int threads,
+           Weighting weighting = {}) {
   using scalar = typename Model::scalar;
   const auto h = vb::fit(vb::backend::basic_cpu<scalar>(threads), model, data, options,
-                         vb::optimizer::adam{.learning_rate = 2e-3}, vb::weighting::equal{});
+                         vb::optimizer::adam{.learning_rate = 2e-3}, weighting);
   outcome<scalar> o{model.theta().snapshot(), {}};
   for (const auto& e : h.epochs) {
     o.losses.insert(o.losses.end(), {e.train_loss, e.alignment_loss, e.validation_loss});
@@ -72,6 +83,20 @@ TEST_CASE("message passing with GATE: the same bits for 1, 2 and 7 threads") {
       vb::encoder::dmpnn{.hidden = 96, .depth = 3, .widths = {64}, .dropout = 0.1}, list,
       vb::alignment::gate{}, {.encoder = {32}, .transfer = {32}, .inverse = {32}, .head = {32}});
   check_threads(model, data, {.epochs = 2, .batch = 198});
+}
+
+TEST_CASE_TEMPLATE("gradients of several tasks: the same bits for 1, 2 and 7 threads", Weighting,
+                   by_gram, vb::weighting::excess_mtl, vb::weighting::modo<>) {
+  const auto data = problems::related_tasks(700, 20, {"a", "b", "c"}, 1);
+  const auto model = vb::multitask<double>(
+      vb::encoder::mlp{.widths = {400, 96}, .dropout = 0.1}, list, vb::alignment::gate{},
+      {.encoder = {48}, .transfer = {48}, .inverse = {48}, .head = {48}});
+  for (const auto way : {vb::gramian_way::jacobian, vb::gramian_way::layers}) {
+    const vb::training options{.epochs = 2, .batch = 300, .gramian = way};
+    const auto one = train(model, data, options, 1, Weighting{});
+    CHECK(train(model, data, options, 2, Weighting{}) == one);
+    CHECK(train(model, data, options, 7, Weighting{}) == one);
+  }
 }
 
 TEST_CASE("adding a task: the same bits for 1, 2 and 7 threads") {

@@ -7,14 +7,32 @@
 #include "situations.hpp"
 #include "vierbein/core/matrix.hpp"
 #include "vierbein/testing/allocation_counter.hpp"
+#include "vierbein/testing/gradient_matrices.hpp"
+#include "vierbein/weighting/aligned_mtl.hpp"
 #include "vierbein/weighting/arml.hpp"
 #include "vierbein/weighting/auto_lambda.hpp"
 #include "vierbein/weighting/auxilearn.hpp"
+#include "vierbein/weighting/cagrad.hpp"
+#include "vierbein/weighting/config.hpp"
+#include "vierbein/weighting/cr_mogm.hpp"
+#include "vierbein/weighting/db_mtl.hpp"
 #include "vierbein/weighting/diw.hpp"
+#include "vierbein/weighting/dual_proj.hpp"
+#include "vierbein/weighting/fairgrad.hpp"
 #include "vierbein/weighting/finetune_after.hpp"
 #include "vierbein/weighting/gcs.hpp"
+#include "vierbein/weighting/gradnorm.hpp"
+#include "vierbein/weighting/gradvac.hpp"
+#include "vierbein/weighting/imtl_g.hpp"
+#include "vierbein/weighting/krum.hpp"
 #include "vierbein/weighting/meta_tartan.hpp"
+#include "vierbein/weighting/mgda.hpp"
+#include "vierbein/weighting/nash_mtl.hpp"
 #include "vierbein/weighting/ol_aux.hpp"
+#include "vierbein/weighting/pcgrad.hpp"
+#include "vierbein/weighting/primary_gradvac.hpp"
+#include "vierbein/weighting/primary_pcgrad.hpp"
+#include "vierbein/weighting/upgrad.hpp"
 
 namespace weighting = vierbein::weighting;
 using vierbein::testing::allocation_counter;
@@ -67,5 +85,39 @@ TEST_CASE_TEMPLATE("a policy weighs without allocating", P, weighting::gcs, weig
     CHECK(*count == 0);
   } else {
     MESSAGE("allocations are not counted in this build");
+  }
+}
+
+TEST_CASE_TEMPLATE("a method on the Gramian allocates nothing after its first call", P,
+                   weighting::mgda, weighting::upgrad, weighting::dual_proj, weighting::cagrad,
+                   weighting::fairgrad, weighting::nash_mtl, weighting::imtl_g,
+                   weighting::aligned_mtl, weighting::config, weighting::pcgrad, weighting::gradvac,
+                   weighting::db_mtl, weighting::gradnorm, weighting::krum,
+                   weighting::cr_mogm<weighting::upgrad>, weighting::primary_pcgrad,
+                   weighting::primary_gradvac) {
+  namespace testing = vierbein::testing;
+  P policy;
+  if constexpr (requires { policy.target; }) {
+    policy.target = "main";
+  }
+  policy.reset({"main", "b", "c", "d", "e"});
+  const std::vector<double> values(5, 1.0);
+  std::vector<double> w(5);
+  const auto weigh = [&](testing::stationarity kind) {
+    for (const vierbein::index_t rank : {4, 2}) {
+      const auto g = testing::gram_of(testing::gradient_matrix(kind, 5, 6, rank, {1, 1}));
+      allocation_counter counter;
+      policy.weigh({values}, g.view(), w);
+      if (const auto count = counter.count()) {
+        CHECK(*count == 0);
+      }
+    }
+  };
+  const auto g =
+      testing::gram_of(testing::gradient_matrix(testing::stationarity::non_weak, 5, 6, 5, {1, 1}));
+  policy.weigh({values}, g.view(), w);
+  for (const testing::stationarity kind : testing::every_stationarity) {
+    weigh(kind);
+    weigh(kind);
   }
 }

@@ -36,6 +36,13 @@ struct segment {
   [[nodiscard]] index_t size() const { return rows * cols; }
 };
 
+/// Elements [offset, offset + size) of a flat vector.
+struct range {
+  index_t offset = 0;
+  index_t size = 0;
+  bool operator==(const range&) const = default;
+};
+
 /// The flat vector θ and its segments. Padding between segments is zero and stays zero.
 template <Scalar T>
 class parameters {

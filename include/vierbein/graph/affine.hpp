@@ -24,8 +24,10 @@ struct affine_op {
   std::span<const var<B>> b;  // each (1, out); empty for none
   var<B> addend;              // (groups n, out) or none
   activation act;
+  bool by_task;
   view argument{};
 
+  [[nodiscard]] index_t fan_out() const { return by_task ? groups() : 0; }
   [[nodiscard]] index_t groups() const { return static_cast<index_t>(w.size()); }
 
   [[nodiscard]] const_view input(index_t t, index_t n) const {
@@ -85,6 +87,8 @@ struct affine_op {
           backend.multiply(backend::transposition::nt, {&one, 1}, true);
         }
       }
+    } else if (tape.wants_gradient(x) && !tape.parting().empty()) {
+      part_tasks(tape, dz, n);
     } else if (tape.wants_gradient(x)) {
       const auto d = tape.stacked_gradient(x, first, last);
       if (groups() == 1) {  // all slabs in one product
@@ -103,10 +107,17 @@ struct affine_op {
       }
     }
     std::size_t count = 0;
+    for (index_t t = 0; t < groups(); ++t) {
+      const var<B> weight = w[static_cast<std::size_t>(t)];
+      if (tape.takes_factors(weight)) {
+        tape.add_factor(weight, input(t, n), part(0, t), y.size(), first, last);
+      }
+    }
     for (index_t s = 0; s < slabs; ++s) {
       for (index_t t = 0; t < groups(); ++t) {
         const auto k = static_cast<std::size_t>(t);
-        if (const auto d = tape.gradient_to_add(w[k], first + s)) {
+        if (tape.wants_gradient(w[k]) && !tape.takes_factors(w[k])) {
+          const auto d = tape.gradient_to_add(w[k], first + s);
           products[count++] = {input(t, n), part(s, t), d.view};
         }
         if (!b.empty()) {
@@ -124,6 +135,22 @@ struct affine_op {
               });
     backend.multiply(backend::transposition::tn, products.first(count), true);
   }
+
+  // One slab holds the cotangents of all tasks, a block each: into their own slabs of x.
+  void part_tasks(tape_type& tape, const_view dz, index_t n) const {
+    const auto slab_of = tape.parting();
+    const auto slabs = std::ranges::count_if(slab_of, [](index_t s) { return s >= 0; });
+    const auto d = tape.stacked_gradient(x, 0, slabs);
+    auto products = tape.template host_array<product>(slabs);
+    std::size_t i = 0;
+    for (std::size_t t = 0; t < slab_of.size(); ++t) {
+      if (slab_of[t] >= 0) {
+        products[i++] = {dz.row_range(static_cast<index_t>(t) * n, n), w[t].value(),
+                         d.view.row_range(slab_of[t] * n, n)};
+      }
+    }
+    tape.backend().multiply(backend::transposition::nt, products, d.accumulate);
+  }
 };
 
 }  // namespace detail
@@ -132,7 +159,7 @@ namespace detail {
 
 template <Backend B>
 var<B> record_affine(var<B> x, std::span<const var<B>> w, std::span<const var<B>> b, activation act,
-                     var<B> addend, index_t rows) {
+                     var<B> addend, index_t rows, bool by_task = false) {
   tape<B>& tape = *x.owner;
   const index_t out = w[0].cols();
   for (const var<B>& one : w) {
@@ -150,8 +177,9 @@ var<B> record_affine(var<B> x, std::span<const var<B>> w, std::span<const var<B>
   require(!addend || (addend.rows() == rows && addend.cols() == out), "affine",
           "the addend is {} x {}, expected {} x {}", addend ? addend.rows() : 0,
           addend ? addend.cols() : 0, rows, out);
-  const affine_op<B> op{x, tape.template host_array<var<B>>(w), tape.template host_array<var<B>>(b),
-                        addend, act};
+  const affine_op<B> op{
+      x,      tape.template host_array<var<B>>(w), tape.template host_array<var<B>>(b), addend, act,
+      by_task};
   auto inputs = tape.template host_array<var<B>>(static_cast<index_t>(2 + w.size() + b.size()));
   auto end = std::copy(w.begin(), w.end(), inputs.begin());
   end = std::copy(b.begin(), b.end(), end);
@@ -173,12 +201,13 @@ var<B> affine(var<B> x, var<B> w, var<B> b, activation act = activation::identit
 }
 
 /// Many affine layers of one shape on the same input: y_t = act(x w_t + 1 b_t), the y_t stacked to
-/// (groups · n, out). `b` may be empty.
+/// (groups · n, out). `b` may be empty. `by_task` promises that y_t serves task t alone.
 template <Backend B>
 var<B> affine_shared(var<B> x, std::span<const var<B>> w, std::span<const var<B>> b,
-                     activation act = activation::identity) {
+                     activation act = activation::identity, bool by_task = false) {
   require(!w.empty(), "affine_shared", "no layers");
-  return detail::record_affine<B>(x, w, b, act, {}, x.rows() * static_cast<index_t>(w.size()));
+  return detail::record_affine<B>(x, w, b, act, {}, x.rows() * static_cast<index_t>(w.size()),
+                                  by_task);
 }
 
 /// Many affine layers of one shape, each on its own rows: x (groups · n, in) and y (groups · n,

@@ -70,8 +70,9 @@ struct dense_stack {
 };
 
 /// The same stack of several tasks at once: all first layers in one group of products, all second
-/// layers in the next. With `shared`, x (n, in) is the input of every task; else x (tasks · n, in)
-/// is stacked. The result (tasks · n, out) is stacked.
+/// layers in the next. With `shared`, x (n, in) is the input of every task, and block t of the
+/// result must serve task t alone; else x (tasks · n, in) is stacked. The result (tasks · n, out)
+/// is stacked.
 template <Backend B>
 var<B> stacked_tasks(tape<B>& t, std::span<const dense_stack* const> tasks, var<B> x, bool shared) {
   const dense_stack& first = *tasks[0];
@@ -81,7 +82,7 @@ var<B> stacked_tasks(tape<B>& t, std::span<const dense_stack* const> tasks, var<
       return x;
     }
     const auto copies = t.template host_array<index_t>(count);
-    return select_blocks<B>(x, x.rows(), copies);
+    return select_blocks<B>(x, x.rows(), copies, true);
   }
   auto weights = t.template host_array<var<B>>(count);
   auto biases = t.template host_array<var<B>>(count);
@@ -90,7 +91,7 @@ var<B> stacked_tasks(tape<B>& t, std::span<const dense_stack* const> tasks, var<
       weights[k] = t.parameter(tasks[k]->layers[i].weight);
       biases[k] = t.parameter(tasks[k]->layers[i].bias);
     }
-    x = shared && i == 0 ? affine_shared<B>(x, weights, biases, first.act_of(i))
+    x = shared && i == 0 ? affine_shared<B>(x, weights, biases, first.act_of(i), true)
                          : affine_stacked<B>(x, weights, biases, first.act_of(i));
     if (i + 1 < first.layers.size()) {
       x = graph::dropout(x, first.dropout);

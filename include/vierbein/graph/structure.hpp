@@ -52,6 +52,8 @@ struct blocks_op {
   var<B> x;
   index_t height;
   std::span<const index_t> source;
+  bool by_task = false;
+  [[nodiscard]] index_t fan_out() const { return by_task ? std::ssize(source) : 0; }
   void forward(tape<B>& t, backend::matrix_of<B> out) const {
     for (std::size_t i = 0; i < source.size(); ++i) {
       t.backend().copy(1, x.value().row_range(source[i] * height, height),
@@ -60,6 +62,16 @@ struct blocks_op {
   }
   void backward(tape<B>& t, backend::const_matrix_of<B>, backend::const_matrix_of<B> dy,
                 index_t slab) const {
+    if (!t.parting().empty()) {
+      for (std::size_t i = 0; i < source.size(); ++i) {
+        if (const index_t own = t.parting()[i]; own >= 0) {
+          const auto d = t.gradient_to_add(x, own);
+          t.backend().copy(1, dy.row_range(static_cast<index_t>(i) * height, height),
+                           d.view.row_range(source[i] * height, height), true);
+        }
+      }
+      return;
+    }
     if (const auto d = t.gradient_to_add(x, slab)) {
       for (std::size_t i = 0; i < source.size(); ++i) {
         t.backend().copy(1, dy.row_range(static_cast<index_t>(i) * height, height),
@@ -206,16 +218,18 @@ var<B> concatenate_cols(std::span<const var<B>> parts) {
 }
 
 /// x is blocks of `height` rows; block i of the result is block source[i] of x. Serves to repeat,
-/// select and permute the stacked matrices of several tasks.
+/// select and permute the stacked matrices of several tasks. `by_task` promises that block i of the
+/// result serves task i alone.
 template <Backend B>
-var<B> select_blocks(var<B> x, index_t height, std::span<const index_t> source) {
+var<B> select_blocks(var<B> x, index_t height, std::span<const index_t> source,
+                     bool by_task = false) {
   tape<B>& t = *x.owner;
   for (const index_t s : source) {
     require(s >= 0 && (s + 1) * height <= x.rows(), "select_blocks", "block {} of {}", s,
             x.rows() / height);
   }
   return t.record(static_cast<index_t>(source.size()) * height, x.cols(), {x},
-                  detail::blocks_op<B>{x, height, t.template host_array<index_t>(source)});
+                  detail::blocks_op<B>{x, height, t.template host_array<index_t>(source), by_task});
 }
 
 /// Row i of the result is row index[i] of x. The inverse (for every row of x, which results use it)

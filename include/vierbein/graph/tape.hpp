@@ -12,6 +12,10 @@
 // Each node holds only the slabs that reach it. An operation that gains from seeing all its slabs
 // at once defines `void backward_all(tape&, const_view y, const_view dy, index_t first, index_t
 // last)` instead, where dy holds the slabs [first, last) stacked.
+//
+// The losses of several tasks that share a trunk can be swept as one slab through what belongs to
+// the tasks: an operation with `index_t fan_out() const` > 0 gives that many blocks of rows from
+// one input, block t for task t alone, and it is there that their cotangents part into slabs.
 #pragma once
 
 #include <algorithm>
@@ -25,6 +29,7 @@
 #include "vierbein/core/arena.hpp"
 #include "vierbein/core/error.hpp"
 #include "vierbein/core/parameters.hpp"
+#include "vierbein/graph/gramian.hpp"
 
 namespace vierbein::graph {
 
@@ -85,6 +90,8 @@ class tape {
     mode_ = m;
     stream_ = stream;
     draws_ = 0;
+    sink_ = nullptr;
+    no_parameters_ = false;
     nodes_.clear();
     std::fill(parameter_node_.begin(), parameter_node_.end(), -1);
     values_.reset();
@@ -119,6 +126,7 @@ class tape {
       n.value = view{theta_.data + s.offset, s.rows, s.cols};
       n.needs_gradient = !s.frozen;
       n.parameter_offset = s.offset;
+      n.segment = id;
       cached = push(n).id;
     }
     return {this, cached};
@@ -175,6 +183,9 @@ class tape {
     if (node& n = at(y); n.needs_gradient) {
       n.op = new (objects_.allocate<Op>(1)) Op(op);
       n.backward = &backward_of<Op>;
+      if constexpr (requires { op.fan_out(); }) {
+        n.fan_out = op.fan_out();
+      }
     }
     return y;
   }
@@ -207,7 +218,9 @@ class tape {
   [[nodiscard]] const_view value(var x) const { return at(x).value; }
   /// The value of a parameter that an operation updates as it runs: running statistics.
   [[nodiscard]] view writable(var x) { return at(x).value; }
-  [[nodiscard]] bool wants_gradient(var x) const { return x && at(x).needs_gradient; }
+  [[nodiscard]] bool wants_gradient(var x) const {
+    return x && at(x).needs_gradient && (at(x).segment < 0 || wants_parameter(at(x).segment));
+  }
 
   /// Copies scalars (1 x 1 values) to the host, in one transfer.
   void read(std::span<const var> scalars, std::span<double> out) {
@@ -229,8 +242,9 @@ class tape {
   // ---------------------------------------------------------------------------------
 
   /// Sweeps all seeds backwards together. Row i of `out` (slabs, length of θ) is assigned
-  /// Σ weight ∂loss/∂θ over the seeds of that row; rows may be further apart than θ is long.
-  void backward(std::span<const seed<B>> seeds, view out) {
+  /// Σ weight ∂loss/∂θ over the seeds of that row; rows may be further apart than θ is long. With
+  /// `stop`, the sweep ends there: only parameters that are used behind it get a gradient.
+  void backward(std::span<const seed<B>> seeds, view out, var stop = {}) {
     require(out.cols == theta_.size, "tape", "a gradient of {} elements for {} parameters",
             out.cols, theta_.size);
     for (const seed<B>& s : seeds) {
@@ -239,32 +253,35 @@ class tape {
     }
     destination_ = out;
     backend_.fill(out, scalar{0});
-    for (node& n : nodes_) {
-      n.first_slab = n.last_slab = 0;
-      n.gradient = nullptr;
+    mark(seeds, {}, 0, stop);
+    sweep(seeds, stop);
+  }
+
+  /// The gradients of several tasks' losses over the parameters that `sink` compares: see
+  /// graph/gramian.hpp. Seed i is of slab i and task seeds[i].row among `tasks`; weights are 1.
+  void backward(std::span<const seed<B>> seeds, index_t tasks, gramian<B>& sink) {
+    sink.begin(seeds);
+    sink_ = &sink;
+    mark_tasks(seeds, tasks, {});
+    sweep(seeds, {});
+    sink_ = nullptr;
+    sink.end();
+  }
+
+  /// The same tasks' gradients with respect to x, stacked (slabs · rows of x, cols); the tape's
+  /// memory until the step ends. No parameter gets a gradient.
+  const_view backward(std::span<const seed<B>> seeds, index_t tasks, var x) {
+    require(x && at(x).needs_gradient && at(x).segment < 0, "tape",
+            "nothing before this point depends on parameters");
+    no_parameters_ = true;
+    mark_tasks(seeds, tasks, x);
+    sweep(seeds, x);
+    no_parameters_ = false;
+    const auto all = stacked_gradient(x, 0, std::ssize(seeds));
+    if (!all.accumulate) {
+      backend_.fill(all.view, scalar{0});
     }
-    for (const seed<B>& s : seeds) {
-      widen(at(s.loss), s.row, s.row + 1);
-    }
-    for (std::size_t i = nodes_.size(); i-- > 0;) {
-      const node& n = nodes_[i];
-      for (index_t k = 0; k < n.input_count && n.last_slab > n.first_slab; ++k) {
-        widen(nodes_[static_cast<std::size_t>(n.inputs[k])], n.first_slab, n.last_slab);
-      }
-    }
-    for (const seed<B>& s : seeds) {
-      if (const auto d = gradient(s.loss, s.row)) {
-        if (!d.accumulate) {
-          backend_.fill(d.view, scalar{0});
-        }
-        backend_.copy(scalar{1}, scalar_constant(s.weight), d.view, true);
-      }
-    }
-    for (std::size_t i = nodes_.size(); i-- > 0;) {
-      if (nodes_[i].backward != nullptr && nodes_[i].gradient != nullptr) {
-        nodes_[i].backward(*this, static_cast<std::int32_t>(i));
-      }
-    }
+    return all.view;
   }
 
   /// The sum of weighted losses into one vector.
@@ -280,7 +297,7 @@ class tape {
     }
     node& n = at(x);
     if (n.parameter_offset >= 0) {
-      return {parameter_gradient(n, slab), true};
+      return {sink_ != nullptr ? sink_->slab(n.segment, slab) : parameter_gradient(n, slab), true};
     }
     prepare(n);
     bool& written = n.written[slab - n.first_slab];
@@ -325,6 +342,25 @@ class tape {
 
   [[nodiscard]] bool is_parameter(var x) const { return at(x).parameter_offset >= 0; }
 
+  /// For operations with a gradient that is a product inputᵀ dy: whether parameter w takes it as
+  /// factors, and the factors of slabs [first, last), `dy` being that of the first and the others
+  /// `apart` elements behind one another. They must live until the step ends.
+  [[nodiscard]] bool takes_factors(var w) const {
+    return sink_ != nullptr && wants_gradient(w) && is_parameter(w) &&
+           sink_->takes_factors(at(w).segment);
+  }
+  void add_factor(var w, const_view input, const_view dy, index_t apart, index_t first,
+                  index_t last) {
+    sink_->add_factor(at(w).segment, input, dy, apart, first, last);
+  }
+
+  /// Whether the last sweep of several tasks was merged in what belongs to the tasks.
+  [[nodiscard]] bool was_merged() const { return !slab_of_.empty(); }
+
+  /// For operations with fan_out: whether the cotangents of their blocks part now, that of block t
+  /// going to slab parting()[t], or nowhere where that is -1.
+  [[nodiscard]] std::span<const index_t> parting() const { return parting_; }
+
   /// Bytes that the tape has reserved.
   [[nodiscard]] std::size_t capacity() const { return values_.capacity() + objects_.capacity(); }
 
@@ -336,6 +372,10 @@ class tape {
     index_t first_slab = 0;
     index_t last_slab = 0;
     index_t parameter_offset = -1;
+    segment_id segment = -1;
+    index_t fan_out = 0;          // blocks of rows, one a task
+    std::int32_t first_user = 0;  // of a parameter, within a sweep
+    bool merged = false;          // its one slab holds the blocks of all tasks
     bool needs_gradient = false;
     std::int32_t* inputs = nullptr;  // those that want a gradient
     index_t input_count = 0;
@@ -390,6 +430,110 @@ class tape {
       }
     }
     return push(n);
+  }
+
+  [[nodiscard]] bool wants_parameter(segment_id id) const {
+    return sink_ != nullptr ? sink_->compares(id) : !no_parameters_;
+  }
+
+  // Says which slabs reach which node behind `stop`. With `slab_of` (task → slab or -1) the seeds
+  // are swept merged in slab 0 up to the operations that part them into `slabs`; false when the
+  // graph does not allow that.
+  [[gnu::noinline]] bool mark(std::span<const seed<B>> seeds, std::span<const index_t> slab_of,
+                              index_t slabs, var stop) {
+    const bool merge = !slab_of.empty();
+    for (node& n : nodes_) {
+      n.first_slab = n.last_slab = 0;
+      n.gradient = nullptr;
+      n.merged = false;
+    }
+    for (const seed<B>& s : seeds) {
+      node& n = at(s.loss);
+      widen(n, merge ? 0 : s.row, merge ? 1 : s.row + 1);
+      n.merged = merge;
+    }
+    const std::size_t end = stop ? static_cast<std::size_t>(stop.id) + 1 : 0;
+    for (std::size_t i = nodes_.size(); i-- > end;) {
+      const node& n = nodes_[i];
+      if (n.last_slab <= n.first_slab) {
+        continue;
+      }
+      const bool parts = n.merged && n.fan_out == std::ssize(slab_of);
+      for (index_t k = 0; k < n.input_count; ++k) {
+        node& x = nodes_[static_cast<std::size_t>(n.inputs[k])];
+        if (x.segment >= 0) {
+          x.first_user = static_cast<std::int32_t>(i);
+          if (n.merged && wants_parameter(x.segment)) {
+            return false;
+          }
+          widen(x, n.first_slab, n.last_slab);
+          continue;
+        }
+        require(!stop || n.inputs[k] >= stop.id, "tape",
+                "the losses depend on more than the point where the sweep is to end");
+        const bool merged = n.merged && !parts;
+        if (x.last_slab > x.first_slab && x.merged != merged) {
+          return false;
+        }
+        x.merged = merged;
+        widen(x, parts ? 0 : n.first_slab, parts ? slabs : n.last_slab);
+      }
+    }
+    return !stop || !at(stop).merged;
+  }
+
+  // The same for one loss of each of several tasks, merged if possible, else each in its slab.
+  void mark_tasks(std::span<const seed<B>> seeds, index_t tasks, var stop) {
+    const auto slab_of = objects_.template make_span<index_t>(tasks);
+    std::fill(slab_of.begin(), slab_of.end(), index_t{-1});
+    const auto own = objects_.template make_span<seed<B>>(std::ssize(seeds));
+    for (std::size_t i = 0; i < seeds.size(); ++i) {
+      require_scalar(seeds[i].loss);
+      require(seeds[i].row >= 0 && seeds[i].row < tasks, "tape", "task {} of {}", seeds[i].row,
+              tasks);
+      slab_of[static_cast<std::size_t>(seeds[i].row)] = static_cast<index_t>(i);
+      own[i] = {seeds[i].loss, 1.0, static_cast<index_t>(i)};
+    }
+    slab_of_ = tasks > 1 ? slab_of : std::span<index_t>{};
+    if (slab_of_.empty() || !mark(own, slab_of_, std::ssize(seeds), stop)) {
+      slab_of_ = {};
+      mark(own, {}, 0, stop);
+    }
+    if (stop) {
+      widen(at(stop), 0, std::ssize(seeds));  // some may not reach it
+    }
+  }
+
+  // Sweeps what was marked.
+  void sweep(std::span<const seed<B>> seeds, var stop) {
+    for (std::size_t i = 0; i < seeds.size(); ++i) {
+      const seed<B>& s = seeds[i];
+      const bool of_task = sink_ != nullptr || no_parameters_;
+      const index_t slab = at(s.loss).merged ? 0 : (of_task ? static_cast<index_t>(i) : s.row);
+      if (const auto d = gradient(s.loss, slab)) {
+        if (!d.accumulate) {
+          backend_.fill(d.view, scalar{0});
+        }
+        backend_.copy(scalar{1}, scalar_constant(of_task ? 1.0 : s.weight), d.view, true);
+      }
+    }
+    const std::size_t end = stop ? static_cast<std::size_t>(stop.id) + 1 : 0;
+    for (std::size_t i = nodes_.size(); i-- > end;) {
+      const node& n = nodes_[i];
+      if (n.backward != nullptr && n.gradient != nullptr) {
+        const bool parts = n.merged && n.fan_out > 0 && n.fan_out == std::ssize(slab_of_);
+        parting_ = parts ? slab_of_ : std::span<const index_t>{};
+        n.backward(*this, static_cast<std::int32_t>(i));
+      }
+      for (index_t k = 0; sink_ != nullptr && n.last_slab > n.first_slab && k < n.input_count;
+           ++k) {
+        const node& x = nodes_[static_cast<std::size_t>(n.inputs[k])];
+        if (x.segment >= 0 && x.first_user == static_cast<std::int32_t>(i)) {
+          sink_->close(x.segment);
+        }
+      }
+    }
+    parting_ = {};
   }
 
   void require_scalar(var x) const {
@@ -448,6 +592,10 @@ class tape {
   arena<typename B::memory> values_;
   arena<host_memory> objects_;
   view destination_{};
+  gramian<B>* sink_ = nullptr;        // while it receives the parameters' gradients
+  bool no_parameters_ = false;        // while they are not wanted
+  std::span<const index_t> slab_of_;  // of a task, while slabs are merged
+  std::span<const index_t> parting_;
 };
 
 }  // namespace vierbein::graph

@@ -45,6 +45,8 @@ class task_views {
   [[nodiscard]] index_t tasks() const { return static_cast<index_t>(modules_.size()); }
   [[nodiscard]] index_t rows() const { return rows_; }
   [[nodiscard]] index_t copies() const { return copies_; }
+  /// b of the batch, followed by its copies: (n (1 + K), d_b).
+  [[nodiscard]] var representation() const { return b_; }
 
   [[nodiscard]] index_t task_index(const std::string& name) const {
     for (std::size_t i = 0; i < numbers_.size(); ++i) {

@@ -29,15 +29,9 @@
 #include "vierbein/backend/concept.hpp"
 #include "vierbein/core/arena.hpp"
 #include "vierbein/core/error.hpp"
+#include "vierbein/core/parameters.hpp"
 
 namespace vierbein {
-
-/// Elements [offset, offset + size) of a flat vector.
-struct range {
-  index_t offset = 0;
-  index_t size = 0;
-  bool operator==(const range&) const = default;
-};
 
 /// See the head of this file.
 template <class O, class B>

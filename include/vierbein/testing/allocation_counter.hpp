@@ -8,12 +8,13 @@
 // malloc of their own: `allocation_counter::count()` is empty there.
 #pragma once
 
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
+
+#include "vierbein/testing/allocation_tally.hpp"
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define VIERBEIN_COUNTS_ALLOCATIONS 1
@@ -30,10 +31,6 @@
 #endif
 
 namespace vierbein::testing {
-
-namespace detail {
-inline constinit std::atomic<std::uint64_t> allocations{0};
-}
 
 /// Counts the allocations of all threads since it was made or since `reset()`.
 ///

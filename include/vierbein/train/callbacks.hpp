@@ -5,8 +5,11 @@
 //     void on_step(const progress_info&)                   after each step
 //     bool on_epoch(const history&, const progress_info&)  after each epoch; false stops (void does
 //                                                          not)
+//     void on_weights(const step_record&)                  after each step, with what was weighed
 //     void on_end(const history&)                          after the last epoch
-// Members need not be const.
+// Members need not be const. A callback with `static constexpr bool wants_gram = true` makes the
+// trainer form the Gramian of gradients even where the weighting policy does not: about one more
+// sweep of all tasks in each step.
 #pragma once
 
 #include <sys/ioctl.h>
@@ -18,6 +21,7 @@
 #include <cstdio>
 #include <fstream>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -25,6 +29,7 @@
 
 #include "vierbein/core/error.hpp"
 #include "vierbein/train/history.hpp"
+#include "vierbein/weighting/kinds.hpp"
 
 namespace vierbein {
 
@@ -47,8 +52,24 @@ struct progress_info {
   }
 };
 
+/// What was weighed in one step. Valid during the call alone.
+struct step_record {
+  index_t epoch = 0;  ///< from 1
+  index_t step = 0;   ///< in the epoch, from 1
+  std::span<const std::string> names;
+  losses values;                    ///< before the step
+  std::span<const double> weights;  ///< (T) those of absent tasks had no effect
+  /// (T, T) Inner products of the tasks' gradients, zero where a task was absent; without rows when
+  /// neither the policy nor a callback wants them. For a policy of several batches it is the matrix
+  /// that the policy saw.
+  gram_matrix gram;
+  std::size_t iterations = 0;  ///< of the policy's solver; 0 where it has none
+};
+
 namespace callback {
 
+template <class C>
+concept HasOnWeights = requires(C& c, const step_record& r) { c.on_weights(r); };
 template <class C>
 concept HasOnBegin = requires(C& c, const progress_info& info) { c.on_begin(info); };
 template <class C>
@@ -63,6 +84,7 @@ concept HasOnEnd = requires(C& c, const history& h) { c.on_end(h); };
 template <class C>
 concept HooksFit =
     (HasOnBegin<C> || !requires { &C::on_begin; }) &&
+    (HasOnWeights<C> || !requires { &C::on_weights; }) &&
     (HasOnStep<C> || !requires { &C::on_step; }) &&
     (HasOnEpoch<C> || !requires { &C::on_epoch; }) && (HasOnEnd<C> || !requires { &C::on_end; });
 
@@ -71,7 +93,7 @@ concept HooksFit =
 /// See the head of this file.
 template <class C>
 concept Callback = (callback::HasOnBegin<C> || callback::HasOnStep<C> || callback::HasOnEpoch<C> ||
-                    callback::HasOnEnd<C>) &&
+                    callback::HasOnWeights<C> || callback::HasOnEnd<C>) &&
                    callback::HooksFit<C>;
 
 namespace callback {
@@ -86,6 +108,7 @@ consteval void require_callback() {
                 "`void on_begin(const vierbein::progress_info&)`, "
                 "`void on_step(const vierbein::progress_info&)`, "
                 "`bool on_epoch(const vierbein::history&, const vierbein::progress_info&)`, "
+                "`void on_weights(const vierbein::step_record&)`, "
                 "`void on_end(const vierbein::history&)`, and none of those names with other "
                 "arguments");
 }
@@ -105,6 +128,23 @@ void step(const progress_info& info, Cs&... callbacks) {
   [[maybe_unused]] [[maybe_unused]] const auto one = [&](auto& c) {
     if constexpr (HasOnStep<std::remove_reference_t<decltype(c)>>) {
       c.on_step(info);
+    }
+  };
+  (one(callbacks), ...);
+}
+
+/// Whether a callback wants the Gramian of every step.
+template <class C>
+inline constexpr bool wants_gram = false;
+template <class C>
+  requires requires { C::wants_gram; }
+inline constexpr bool wants_gram<C> = C::wants_gram;
+
+template <class... Cs>
+void weighed([[maybe_unused]] const step_record& record, Cs&... callbacks) {
+  [[maybe_unused]] const auto one = [&](auto& c) {
+    if constexpr (HasOnWeights<std::remove_reference_t<decltype(c)>>) {
+      c.on_weights(record);
     }
   };
   (one(callbacks), ...);

@@ -10,6 +10,7 @@
 #include "vierbein/data/sampler.hpp"
 #include "vierbein/data/split.hpp"
 #include "vierbein/model/multitask.hpp"
+#include "vierbein/train/further_batches.hpp"
 #include "vierbein/train/labels.hpp"
 #include "vierbein/train/loop.hpp"
 #include "vierbein/train/probe.hpp"
@@ -100,6 +101,17 @@ history fit_steps(const B& backend, Model& model, const typename Model::input_se
                                random_stream{options.seed, name_hash("development")});
     return run_training(backend, model.theta(), options, tasks.names, batches, optimizer, weighting,
                         step, validate, &probe, callbacks...);
+  } else if constexpr (weighting::gram_batches<Weighting> > 1) {
+    std::vector<batch_source> sources;
+    for (std::size_t k = 1; k < weighting::gram_batches<Weighting>; ++k) {
+      training other = options;
+      other.seed = random_stream{options.seed, name_hash("further batches")}.fork(k).stream;
+      sources.emplace_back(other, train_rows, labels.rows_of_task());
+    }
+    further_batches<B, Model, batch_source> further(backend, model, inputs, labels, tasks,
+                                                    std::move(sources));
+    return run_training(backend, model.theta(), options, tasks.names, batches, optimizer, weighting,
+                        step, validate, &further, callbacks...);
   } else {
     return run_training(backend, model.theta(), options, tasks.names, batches, optimizer, weighting,
                         step, validate, no_probe, callbacks...);
@@ -155,11 +167,12 @@ history fit_model(const B& backend, Model& model, const Dataset& data, const tra
 /// inputs are standardised on the training rows. When rows are set aside for validation the best
 /// epoch's parameters are kept.
 ///
-/// The loss is Σ_t w_t ℓ_t + alignment, w from the weighting policy. A policy of the kind
+/// The loss is Σ_t w_t ℓ_t + alignment, w from the weighting policy; one of the kind gradient_based
+/// gives the shared parameters' direction itself. A policy of the kind
 /// update_based trains branches in rounds instead and combines their updates; it needs validation
 /// rows with labels of its target, as one of the kind target_based does. Throws vierbein::error for
-/// labels or inputs that do not fit, and when a loss or a parameter is no longer finite; `model` is
-/// then unchanged.
+/// labels or inputs that do not fit, and when a loss, a gradient or a parameter is no longer
+/// finite; `model` is then unchanged.
 template <Backend B, class Model, class Dataset, class Optimizer, class Weighting,
           class... Callbacks>
 history fit(const B& backend, Model& model, const Dataset& data, const training& options,

@@ -33,6 +33,11 @@ struct epoch_record {
   /// On the validation rows: accuracy where a head knows what is right, otherwise the negative
   /// loss; the mean over tasks, or the target's where a weighting policy has one.
   double validation_score = std::numeric_limits<double>::quiet_NaN();
+  /// Mean over the epoch's steps of the share of pairs of tasks whose gradients point against each
+  /// other, where the weighting policy or a callback looks at gradients.
+  double conflict_share = std::numeric_limits<double>::quiet_NaN();
+  /// Mean number of iterations of the weighting policy's solver in a step; 0 where it has none.
+  double solver_iterations = 0;
   std::vector<branch_coefficient> branches = {};  ///< of a round
   std::string note = {};                          ///< what went wrong; mostly empty
 };
@@ -88,7 +93,8 @@ struct history {
 
   /// A header and one row an epoch: epoch, seconds, train_loss, validation_loss, alignment_loss,
   /// learning_rate, validation_score, note, then `loss NAME` and `weight NAME` for every task. A
-  /// cell is empty where a number is NaN. What became of a round's branches is in the JSON lines.
+  /// cell is empty where a number is NaN. What became of a round's branches, the share of conflicts
+  /// and the solver's iterations are in the JSON lines.
   void write_csv(std::ostream& out) const {
     write_csv_header(out);
     for (const epoch_record& e : epochs) {
@@ -124,8 +130,8 @@ struct history {
   }
 
   /// One JSON object a line and epoch (jsonlines.org), with the tasks' losses and weights as
-  /// objects by name, and the coefficients of a round's branches; null where a number is NaN or
-  /// infinite.
+  /// objects by name, conflict_share, solver_iterations and the coefficients of a round's branches;
+  /// null where a number is NaN or infinite.
   void write_json_lines(std::ostream& out) const {
     for (const epoch_record& e : epochs) {
       write_json_line(out, e);
@@ -140,6 +146,8 @@ struct history {
         << ",\"alignment_loss\":" << number(e.alignment_loss)
         << ",\"learning_rate\":" << number(e.learning_rate)
         << ",\"validation_score\":" << number(e.validation_score)
+        << ",\"conflict_share\":" << number(e.conflict_share)
+        << ",\"solver_iterations\":" << number(e.solver_iterations)
         << ",\"note\":" << detail::json_text(e.note);
     const auto by_task = [&](const char* key, const std::vector<double>& values) {
       out << ",\"" << key << "\":{";

@@ -9,7 +9,7 @@
 #include "vierbein/graph/tape.hpp"
 #include "vierbein/model/task_views.hpp"
 #include "vierbein/train/labels.hpp"
-#include "vierbein/train/loop.hpp"
+#include "vierbein/train/sweep.hpp"
 
 namespace vierbein::detail {
 
@@ -60,6 +60,7 @@ class batch_recorder {
       losses.predictions = views.predictions(views.latent(), views.all_tasks());
       losses.tasks = views.losses_of(losses.predictions, views.all_tasks());
       losses.present = present;
+      losses.representation = views.representation();
       if (aligned) {
         losses.alignment = model_.alignment(views);
       }

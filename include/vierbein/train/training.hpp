@@ -18,6 +18,28 @@ enum class failed_round {
   stop      ///< end the training with the best parameters so far
 };
 
+/// Which gradients a weighting policy compares (and a gradient_based one combines): those of the
+/// parameters that the tasks share, or those of the representation b that these parameters give,
+/// row after row of the batch. The second takes no sweep of the trunk for each task, but sees a
+/// sample's part in b, not in the parameters: the Gramian bounds that of the parameters up to the
+/// trunk's Jacobian (Sener and Koltun 2018).
+enum class compared_gradients { shared_parameters, representation };
+
+/// What a task's own parameters (its module and head) follow: w_t ∇ℓ_t, as in the sum of weighted
+/// losses, or ∇ℓ_t; in both cases plus the alignment's gradient. Published code has either:
+/// LibMTL's and TorchJD's backward over the shared parameters leave heads unweighted, everything
+/// that weighs losses weights them too.
+enum class own_gradients { weighted, unweighted };
+
+/// How the Gramian of gradients is found. The results differ by rounding.
+///   jacobian   all tasks' gradients of all parameters at once: memory (T + 1) P and T² blocks of
+///              cotangents in the tasks' modules; one sweep
+///   layers     added up layer by layer (graph/gramian.hpp): no memory for gradients but one
+///              panel's; the direction takes a second sweep
+///   automatic  jacobian where the tasks share no trunk, or are two with few parameters; else
+///              layers
+enum class gramian_way { automatic, jacobian, layers };
+
 /// What makes an epoch the best one. The score is the accuracy where a head knows what is right,
 /// otherwise the negative loss; of equal scores the smaller loss decides.
 enum class best_by { loss, score };
@@ -41,6 +63,9 @@ struct training {
   /// Factor of the learning rate from the progress in [0, 1]: see optimizer/schedule.hpp.
   std::function<double(double)> schedule = {};
   std::uint64_t seed = 1;
+  compared_gradients compare = compared_gradients::shared_parameters;
+  own_gradients own = own_gradients::weighted;
+  gramian_way gramian = gramian_way::automatic;
   failed_round on_failed_round = failed_round::discard;
   /// The longest update of a branch in one round, relative to max(‖θ‖, 1), that is no failure.
   double largest_update = 10;

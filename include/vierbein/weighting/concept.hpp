@@ -6,6 +6,11 @@
 //   loss_based    void weigh(losses, weights)
 //   gram_based    void weigh(losses, gram_matrix, weights)            gram: ∇ℓ_s · ∇ℓ_t over the
 //                 shared parameters
+//   gradient_based template <Scalar T>
+//                 void combine(losses, matrix_view<const T> j, std::span<T> d)
+//                 j (T, P): row t is ∇ℓ_t over the shared parameters, in host memory (a backend
+//                 with memory of its own copies it there and d back); assigns all of d (P), the
+//                 direction that the shared parameters follow
 //   target_based  void weigh(losses, gram_matrix, step_oracle&, weights)
 //                 std::string target                                  the task that the others
 //                 serve
@@ -32,7 +37,29 @@
 //     void reset(const std::vector<std::string>&)  with their names
 //     void observe(vierbein::losses losses_after)  after a step, with the losses of the same batch
 //     void end_epoch(std::span<const double> mean) after an epoch, with each task's mean loss
-// A policy with a member `target` makes the target alone choose the best epoch, see training::best.
+//     void worth(weights) const                    what each task counted in the last step, of a
+//                                                  gradient_based policy that knows: the weights of
+//                                                  the tasks' own parameters and of the history;
+//                                                  1 each otherwise
+//     static constexpr bool fixed_columns = true   of a gradient_based policy that needs columns of
+//                                                  J to mean the same in every step
+//     void layout(std::span<const gradient_columns>)  after reset: what the columns of J are, for a
+//                                                  gradient_based policy with fixed_columns
+//     bool observes() const                        whether `observe` is wanted, where only the
+//                                                  running program knows
+//     std::size_t iterations() const               of the solver, in the last step: for the
+//     history;
+//                                                  or `last()`, its solver::certificate
+//     weighting_traits traits() const              what the policy claims, see weighting/traits.hpp
+//     double objective(losses) const               what it minimises: w_t = ∂objective/∂ℓ_t
+// The last two are for testing/check_weighting.hpp, which holds a policy to them.
+// `observe` costs a second forward pass of the batch, with the same random numbers as the first,
+// and is called only where it is. A policy of the kind gram_based may ask for independent batches:
+//     static constexpr std::size_t gram_batches = 2;
+// The matrix is then G_st = ∇ℓ_s(first batch) · ∇ℓ_t(second batch), which is not symmetric. With 2
+// the parameters follow the weighted losses' mean over both batches, with 3 those of a third batch.
+// A policy with a member `target` makes the target alone choose the best epoch, see
+// training::best; a policy that wraps another in its member `policy` has the other's target.
 // Members need not be const: a policy may remember; then a copy remembers on its own.
 #pragma once
 
@@ -63,6 +90,39 @@ template <class P>
 concept EndEpochFits =
     !requires { &P::end_epoch; } || requires(P& p, std::span<const double> m) { p.end_epoch(m); };
 
+/// A policy that wants the losses of the same batch after the step.
+template <class P>
+concept Observes = requires(P& p, losses l) { p.observe(l); };
+
+/// Whether this one does.
+template <Observes P>
+[[nodiscard]] bool observes(const P& policy) {
+  if constexpr (requires { policy.observes(); }) {
+    return policy.observes();
+  } else {
+    return true;
+  }
+}
+
+/// How many iterations the policy's solver took in the last step; 0 where it has none.
+template <class P>
+[[nodiscard]] std::size_t iterations(const P& policy) {
+  if constexpr (requires { policy.iterations(); }) {
+    return static_cast<std::size_t>(policy.iterations());
+  } else if constexpr (requires { policy.last().iterations; }) {
+    return static_cast<std::size_t>(policy.last().iterations);
+  } else {
+    return 0;
+  }
+}
+
+/// From how many independent batches a policy wants its Gramian: 1 unless it says otherwise.
+template <class P>
+inline constexpr std::size_t gram_batches = 1;
+template <class P>
+  requires requires { P::gram_batches; }
+inline constexpr std::size_t gram_batches<P> = static_cast<std::size_t>(P::gram_batches);
+
 /// Begins a training run with tasks of these names.
 template <class P>
 void reset(P& policy, const std::vector<std::string>& names) {
@@ -73,11 +133,35 @@ void reset(P& policy, const std::vector<std::string>& names) {
   }
 }
 
-/// A policy that serves one task.
+namespace detail {
 template <class P>
-concept HasTarget = requires(P& p) {
-  { p.target } -> std::convertible_to<std::string>;
-};
+consteval bool has_target() {
+  if constexpr (requires(P& p) {
+                  { p.target } -> std::convertible_to<std::string>;
+                }) {
+    return true;
+  } else if constexpr (requires(P& p) { p.policy; }) {
+    return has_target<decltype(P::policy)>();
+  } else {
+    return false;
+  }
+}
+}  // namespace detail
+
+/// A policy that serves one task: it has a member `target`, or it wraps one that has, which is then
+/// its member `policy`.
+template <class P>
+concept HasTarget = detail::has_target<P>();
+
+/// The name of the task that a policy serves.
+template <HasTarget P>
+std::string target_of(const P& policy) {
+  if constexpr (requires { policy.target; }) {
+    return policy.target;
+  } else {
+    return target_of(policy.policy);
+  }
+}
 
 }  // namespace weighting
 
@@ -91,6 +175,16 @@ template <class P>
 concept GramBasedWeighting =
     std::same_as<typename P::weighting_kind, gram_based> &&
     requires(P& p, losses l, gram_matrix g, weights w) { p.weigh(l, g, w); };
+
+/// A policy of the kind gradient_based: see the head of this file.
+template <class P>
+concept GradientBasedWeighting =
+    std::same_as<typename P::weighting_kind, gradient_based> &&
+    requires(P& p, losses l, matrix_view<const float> j, std::span<float> d,
+             matrix_view<const double> j_double, std::span<double> d_double) {
+      p.combine(l, j, d);
+      p.combine(l, j_double, d_double);
+    };
 
 /// A policy of the kind target_based: see the head of this file.
 template <class P>
@@ -110,13 +204,22 @@ concept UpdateBasedWeighting =
       done.worth(alpha);
     };
 
-/// A policy of a kind whose verb is settled. Those of the kind gradient_based come with their first
-/// policy.
+namespace weighting {
+
+// What the trainer can give to a policy of this kind.
 template <class P>
-concept WeightingPolicy = (LossBasedWeighting<P> || GramBasedWeighting<P> ||
-                           TargetBasedWeighting<P> || UpdateBasedWeighting<P>) &&
-                          weighting::ResetFits<P> && weighting::ObserveFits<P> &&
-                          weighting::EndEpochFits<P> && std::copy_constructible<P>;
+concept NeedsServed = (gram_batches<P> == 1 || (GramBasedWeighting<P> && gram_batches<P> <= 3)) &&
+                      gram_batches<P> >= 1 && (!UpdateBasedWeighting<P> || !Observes<P>);
+
+}  // namespace weighting
+
+/// A policy of any kind.
+template <class P>
+concept WeightingPolicy =
+    (LossBasedWeighting<P> || GramBasedWeighting<P> || GradientBasedWeighting<P> ||
+     TargetBasedWeighting<P> || UpdateBasedWeighting<P>) &&
+    weighting::ResetFits<P> && weighting::ObserveFits<P> && weighting::EndEpochFits<P> &&
+    weighting::NeedsServed<P> && std::copy_constructible<P>;
 
 namespace weighting {
 
@@ -127,21 +230,26 @@ consteval void require_policy() {
   constexpr bool has_kind = requires { typename P::weighting_kind; };
   static_assert(has_kind,
                 "a weighting policy must declare `using weighting_kind = vierbein::loss_based;`, "
-                "`gram_based`, `target_based` or `update_based`");
+                "`gram_based`, `gradient_based`, `target_based` or `update_based`");
   if constexpr (has_kind) {
     using kind = typename P::weighting_kind;
     constexpr bool settled = std::is_same_v<kind, loss_based> || std::is_same_v<kind, gram_based> ||
+                             std::is_same_v<kind, gradient_based> ||
                              std::is_same_v<kind, target_based> ||
                              std::is_same_v<kind, update_based>;
     static_assert(settled,
-                  "weighting_kind must be vierbein::loss_based, gram_based, target_based or "
-                  "update_based");
+                  "weighting_kind must be vierbein::loss_based, gram_based, gradient_based, "
+                  "target_based or update_based");
     static_assert(!std::is_same_v<kind, loss_based> || LossBasedWeighting<P>,
                   "a loss_based weighting policy must have the member "
                   "`void weigh(vierbein::losses, vierbein::weights)`");
     static_assert(!std::is_same_v<kind, gram_based> || GramBasedWeighting<P>,
                   "a gram_based weighting policy must have the member "
                   "`void weigh(vierbein::losses, vierbein::gram_matrix, vierbein::weights)`");
+    static_assert(!std::is_same_v<kind, gradient_based> || GradientBasedWeighting<P>,
+                  "a gradient_based weighting policy must have the member `template "
+                  "<vierbein::Scalar T> void combine(vierbein::losses, vierbein::matrix_view<const "
+                  "T>, std::span<T>)`");
     static_assert(!std::is_same_v<kind, target_based> || TargetBasedWeighting<P>,
                   "a target_based weighting policy must have the members `std::string target` and "
                   "`void weigh(vierbein::losses, vierbein::gram_matrix, vierbein::step_oracle&, "
@@ -158,6 +266,12 @@ consteval void require_policy() {
     static_assert(EndEpochFits<P>,
                   "`end_epoch` of a weighting policy must be "
                   "`void end_epoch(std::span<const double>)`");
+    static_assert(gram_batches<P> >= 1 && gram_batches<P> <= 3,
+                  "`gram_batches` of a weighting policy must be 1, 2 or 3");
+    static_assert(gram_batches<P> == 1 || std::is_same_v<kind, gram_based>,
+                  "only a gram_based weighting policy can ask for `gram_batches`");
+    static_assert(!std::is_same_v<kind, update_based> || !Observes<P>,
+                  "an update_based weighting policy has no steps after which to call `observe`");
     static_assert(std::copy_constructible<P>, "a weighting policy must be copyable");
   }
 }

@@ -7,6 +7,7 @@
 
 #include "vierbein/core/error.hpp"
 #include "vierbein/weighting/concept.hpp"
+#include "vierbein/weighting/traits.hpp"
 
 namespace vierbein::weighting {
 
@@ -16,6 +17,21 @@ struct constant {
   using weighting_kind = loss_based;
 
   std::vector<double> values;
+
+  [[nodiscard]] weighting_traits traits() const {
+    return {.linear_under_scaling = true,
+            .strongly_stationary = std::ranges::all_of(values, [](double v) { return v > 0; }),
+            .homogeneity = 1};
+  }
+
+  /// Σ_t values[t] ℓ_t over the tasks that are present.
+  [[nodiscard]] double objective(losses l) const {
+    double sum = 0;
+    for (std::size_t t = 0; t < l.size(); ++t) {
+      sum += l.has(t) ? values[t] * l[t] : 0.0;
+    }
+    return sum;
+  }
 
   void reset(std::size_t tasks) const {
     require(values.size() == tasks, "weighting::constant",

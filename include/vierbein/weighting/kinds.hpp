@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 
 #include "vierbein/core/view.hpp"
 
@@ -12,7 +13,7 @@ namespace vierbein {
 
 struct loss_based {};      ///< weigh(losses, weights)
 struct gram_based {};      ///< weigh(losses, gram, weights); gram (T, T) holds ∇ℓ_s · ∇ℓ_t
-struct gradient_based {};  ///< needs each task's gradient element by element
+struct gradient_based {};  ///< combine(losses, jacobian, direction), element by element
 struct target_based {};    ///< weigh(losses, gram, step_oracle, weights)
 struct update_based {};    ///< plan(round_plan), combine(update_oracle, alpha): between rounds
 
@@ -21,6 +22,9 @@ struct update_based {};    ///< plan(round_plan), combine(update_oracle, alpha):
 struct losses {
   std::span<const double> values;      ///< (T), never NaN
   std::span<const bool> present = {};  ///< (T), or empty when all tasks are present
+  /// ε of the numbers that a Gramian beside these losses was summed in, relative to ‖g_s‖ ‖g_t‖:
+  /// what is smaller is noise to a policy that inverts it.
+  double gram_precision = 0x1p-52;
 
   [[nodiscard]] std::size_t size() const { return values.size(); }
   [[nodiscard]] double operator[](std::size_t task) const { return values[task]; }
@@ -34,5 +38,12 @@ using weights = std::span<double>;
 /// The matrix of inner products of the tasks' gradients with respect to the parameters that they
 /// share, (T, T); with respect to all parameters when they share none.
 using gram_matrix = matrix_view<const double>;
+
+/// Which columns of a Jacobian belong to one segment of the parameters.
+struct gradient_columns {
+  std::string segment;  ///< its name, such as "trunk/layer0/weight"
+  index_t first = 0;
+  index_t count = 0;
+};
 
 }  // namespace vierbein

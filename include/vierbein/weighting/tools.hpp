@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,6 +35,125 @@ inline void require_every(std::size_t every, const char* policy) {
   require(every > 0, policy, "every must be at least 1, but is 0");
 }
 
+/// ‖g_t‖² of row t of j (T, P), added up in an order that depends on P alone.
+template <Scalar T>
+double squared_length(matrix_view<const T> j, std::size_t task) {
+  constexpr index_t lanes = 8;
+  const T* row = j.row(static_cast<index_t>(task));
+  double part[lanes] = {};
+  for (index_t k = 0; k < j.cols; ++k) {
+    part[k % lanes] += static_cast<double>(row[k]) * static_cast<double>(row[k]);
+  }
+  double total = 0;
+  for (const double p : part) {
+    total += p;
+  }
+  return total;
+}
+
+/// d = Σ_t w_t g_t over the rows of j (T, P).
+template <Scalar T>
+void weighted_rows(std::span<const double> w, matrix_view<const T> j, std::span<T> d) {
+  std::fill(d.begin(), d.end(), T{0});
+  for (std::size_t t = 0; t < w.size(); ++t) {
+    if (w[t] != 0) {
+      const T* row = j.row(static_cast<index_t>(t));
+      const auto factor = static_cast<T>(w[t]);
+      for (std::size_t k = 0; k < d.size(); ++k) {
+        d[k] += factor * row[k];
+      }
+    }
+  }
+}
+
+/// What an error calls a task: its name in quotation marks, or its number, from 1, where a policy
+/// has not been told the names.
+inline std::string task_label(const std::vector<std::string>& names, std::size_t task) {
+  return task < names.size() ? "'" + names[task] + "'" : std::to_string(task + 1);
+}
+
+/// Throws when a vector of options is neither empty nor one number a task.
+inline void require_one_a_task(std::span<const double> values, std::size_t tasks,
+                               const char* option, const char* policy) {
+  require(values.empty() || values.size() == tasks, policy,
+          "{} must be empty or hold {} numbers, one a task, but holds {}", option, tasks,
+          values.size());
+}
+
+/// Throws, with the name of the task, when the loss of one that is present is not finite.
+inline void require_finite(losses l, const std::vector<std::string>& names, const char* policy) {
+  for (std::size_t t = 0; t < l.size(); ++t) {
+    if (l.has(t) && !std::isfinite(l[t])) {
+      throw error(policy, "the loss of task " + task_label(names, t) + " is not finite");
+    }
+  }
+}
+
+/// Throws, with the name of the task, unless the losses of those that are present are greater than
+/// `bound`.
+inline void require_above(losses l, double bound, const std::vector<std::string>& names,
+                          const char* policy) {
+  require_finite(l, names, policy);
+  for (std::size_t t = 0; t < l.size(); ++t) {
+    if (l.has(t) && !(l[t] > bound)) {
+      throw error(policy, fmt::format("the loss of task {} must be greater than {}, but is {}",
+                                      task_label(names, t), bound, l[t]));
+    }
+  }
+}
+
+/// Throws, with the name of a task, when G is not (T, T) or not finite where tasks are present.
+/// Other rows and columns are not looked at.
+inline void require_finite_gram(losses l, gram_matrix g, const std::vector<std::string>& names,
+                                const char* policy) {
+  const auto count = static_cast<index_t>(l.size());
+  require(g.rows == count && g.cols == count, policy,
+          "expected a gram matrix of {} x {}, got {} x {}", count, count, g.rows, g.cols);
+  const auto finite = [&](std::size_t s, std::size_t t) {
+    return !l.has(s) || !l.has(t) ||
+           std::isfinite(g(static_cast<index_t>(s), static_cast<index_t>(t)));
+  };
+  for (std::size_t t = 0; t < l.size(); ++t) {
+    if (!finite(t, t)) {
+      throw error(policy, "the gradient of task " + task_label(names, t) + " has no finite norm");
+    }
+  }
+  for (std::size_t s = 0; s < l.size(); ++s) {
+    for (std::size_t t = 0; t < l.size(); ++t) {
+      if (!finite(s, t)) {
+        throw error(policy, "the gradients of tasks " + task_label(names, s) + " and " +
+                                task_label(names, t) + " have no finite inner product");
+      }
+    }
+  }
+}
+
+/// How many tasks the batch has labels for.
+inline std::size_t present_count(losses l) {
+  std::size_t count = 0;
+  for (std::size_t t = 0; t < l.size(); ++t) {
+    count += l.has(t) ? 1 : 0;
+  }
+  return count;
+}
+
+/// Turns logits x into softmax(x) over the tasks that are present, 0 for the others; T = 0 is
+/// allowed. The greatest logit is subtracted first, so that nothing overflows.
+inline void softmax(losses l, std::span<double> x) {
+  double greatest = -std::numeric_limits<double>::infinity();
+  for (std::size_t t = 0; t < x.size(); ++t) {
+    greatest = l.has(t) ? std::max(greatest, x[t]) : greatest;
+  }
+  double sum = 0;
+  for (std::size_t t = 0; t < x.size(); ++t) {
+    x[t] = l.has(t) ? std::exp(x[t] - greatest) : 0.0;
+    sum += x[t];
+  }
+  for (double& v : x) {
+    v = sum > 0 ? v / sum : 0.0;
+  }
+}
+
 /// The tasks of a training run, and the one that the others serve.
 struct named_tasks {
   std::vector<std::string> names = {};
@@ -43,6 +163,12 @@ struct named_tasks {
   void begin(const std::vector<std::string>& task_names, const std::string& target_name,
              const char* policy) {
     target = find_target(task_names, target_name, policy);
+    names = task_names;
+  }
+
+  /// Begins a run in which no task is the target.
+  void begin(const std::vector<std::string>& task_names) {
+    target = 0;
     names = task_names;
   }
 
@@ -67,22 +193,20 @@ struct named_tasks {
   /// rows and columns are not looked at.
   void require_gradients(losses l, gram_matrix g, const char* policy) const {
     require_count(l, policy);
-    const auto count = static_cast<index_t>(size());
-    require(g.rows == count && g.cols == count, policy,
-            "expected a gram matrix of {} x {}, got {} x {}", count, count, g.rows, g.cols);
-    for (index_t s = 0; s < count; ++s) {
-      const auto row = static_cast<std::size_t>(s);
-      require(!l.has(row) || std::isfinite(g(s, s)), policy,
-              "the gradient of task '{}' has no finite norm", names[row]);
-    }
-    for (index_t s = 0; s < count; ++s) {
-      for (index_t t = 0; t < count; ++t) {
-        const auto row = static_cast<std::size_t>(s);
-        const auto column = static_cast<std::size_t>(t);
-        require(!l.has(row) || !l.has(column) || std::isfinite(g(s, t)), policy,
-                "the gradients of tasks '{}' and '{}' have no finite inner product", names[row],
-                names[column]);
-      }
+    require_finite_gram(l, g, names, policy);
+  }
+
+  /// Throws, with the name of a task, when the shapes do not fit a gradient_based policy or the
+  /// gradient of a task that is present is not finite. j (T, P), d (P).
+  template <Scalar T>
+  void require_rows(losses l, matrix_view<const T> j, std::span<const T> d,
+                    const char* policy) const {
+    require_losses(l, policy);
+    require(j.rows == static_cast<index_t>(size()) && j.cols == std::ssize(d), policy,
+            "expected gradients of {} x {}, got {} x {}", size(), d.size(), j.rows, j.cols);
+    for (std::size_t t = 0; t < size(); ++t) {
+      require(!l.has(t) || std::isfinite(squared_length(j, t)), policy,
+              "the gradient of task '{}' has no finite norm", names[t]);
     }
   }
 

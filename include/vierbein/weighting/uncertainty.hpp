@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "vierbein/core/error.hpp"
 #include "vierbein/weighting/concept.hpp"
 #include "vierbein/weighting/tools.hpp"
+#include "vierbein/weighting/traits.hpp"
 
 namespace vierbein::weighting {
 
@@ -33,10 +35,38 @@ struct uncertainty {
     double s = 0;  ///< log variance
     adam_moments moments = {};
   };
-  std::vector<noise> tasks = {};  ///< filled by `reset` or by the first `weigh`
+  std::vector<std::string> names = {};  ///< set by `reset`, for errors
+  std::vector<noise> tasks = {};        ///< filled by `reset` or by the first `weigh`
+
+  static uncertainty torchjd() { return {.initial = 0}; }
+  static uncertainty libmtl() { return {.initial = -0.5}; }
+
+  [[nodiscard]] weighting_traits traits() const {
+    return {.permutation_invariant = true,
+            .linear_under_scaling = true,
+            .strongly_stationary = true,
+            .stateful = true,
+            .homogeneity = 1};
+  }
+
+  /// Σ_t ½ e^{-s_t} ℓ_t + ½ s_t over the tasks that are present. Before the first step s_t is
+  /// `initial`.
+  [[nodiscard]] double objective(losses l) const {
+    double sum = 0;
+    for (std::size_t t = 0; t < l.size(); ++t) {
+      const double s = tasks.empty() ? initial : tasks[t].s;
+      sum += l.has(t) ? 0.5 * std::exp(-s) * l[t] + 0.5 * s : 0.0;
+    }
+    return sum;
+  }
 
   /// Begins again. Throws for an unusable option.
+  void reset(const std::vector<std::string>& task_names) {
+    reset(task_names.size());
+    names = task_names;
+  }
   void reset(std::size_t task_count) {
+    names.clear();
     require(learning_rate >= 0 && std::isfinite(learning_rate), "weighting::uncertainty",
             "learning_rate must be finite and not negative, but is {}", learning_rate);
     require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, "weighting::uncertainty",
@@ -52,6 +82,7 @@ struct uncertainty {
     }
     require(tasks.size() == l.size(), "weighting::uncertainty",
             "made for {} tasks, but given {} losses; call reset", tasks.size(), l.size());
+    require_finite(l, names, "weighting::uncertainty");
     for (std::size_t t = 0; t < l.size(); ++t) {
       const double precision = std::exp(-tasks[t].s);
       w[t] = 0.5 * precision;

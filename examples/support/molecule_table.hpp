@@ -1,18 +1,38 @@
-#include "table.hpp"
+// Molecules with their properties, read from a CSV file, and who is tested.
+#pragma once
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
 
+#include "vierbein/chem/molecules.hpp"
 #include "vierbein/chem/scaffold.hpp"
+#include "vierbein/core/matrix.hpp"
 #include "vierbein/data/split.hpp"
 #include "vierbein/io/csv.hpp"
 
 namespace molecules {
 
-molecule_table read_molecules(const std::filesystem::path& data, const std::string& smiles_column,
-                              const std::vector<std::string>& properties,
-                              const std::string& split_column, const std::filesystem::path& out) {
+namespace vb = vierbein;
+
+/// The molecules of a file that could be parsed.
+struct molecule_table {
+  std::vector<std::string> smiles;
+  vb::chem::molecule_set set;
+  std::vector<std::string> properties;
+  vb::matrix<double> values;            // (molecules, properties), NaN for unknown
+  std::vector<std::string> split_text;  // the column that names the test set, if asked for
+};
+
+/// Reads the file, parses the SMILES and writes those that cannot be parsed to <out>/rejects.csv.
+inline molecule_table read_molecules(const std::filesystem::path& data,
+                                     const std::string& smiles_column,
+                                     const std::vector<std::string>& properties,
+                                     const std::string& split_column,
+                                     const std::filesystem::path& out) {
   const auto csv = vb::io::read_csv(data);
   const auto all_smiles = csv.text_column(smiles_column);
   std::vector<std::vector<double>> columns;
@@ -49,8 +69,11 @@ molecule_table read_molecules(const std::filesystem::path& data, const std::stri
   return table;
 }
 
-std::vector<char> test_molecules(const molecule_table& table, const std::string& split,
-                                 std::uint64_t seed) {
+/// The test molecules of one seed: true for each of them. `random` takes a fifth; `scaffold` takes
+/// whole ring scaffolds that make up a fifth of the cyclic molecules, and all acyclic ones of 13 or
+/// more heavy atoms; `column:NAME` takes the rows that hold `test`.
+inline std::vector<char> test_molecules(const molecule_table& table, const std::string& split,
+                                        std::uint64_t seed) {
   const auto n = table.set.size();
   std::vector<char> test(static_cast<std::size_t>(n), 0);
   const auto mark = [&](const std::vector<vb::index_t>& rows) {

@@ -1,21 +1,57 @@
-#include "pictures.hpp"
+// Two pictures of clothes in one, made from an IDX pair.
+#pragma once
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "vierbein/core/random.hpp"
+#include "vierbein/data/dataset.hpp"
+#include "vierbein/data/images.hpp"
 #include "vierbein/io/idx.hpp"
 
 namespace multi_fashion {
 
-namespace {
+namespace vb = vierbein;
+
+/// How far the second picture is to the right and down.
+inline constexpr vb::index_t offset = 8;
+
+/// Single pictures with their classes.
+struct source_pictures {
+  vb::image_shape shape;            // one channel
+  std::vector<std::uint8_t> bytes;  // picture after picture
+  std::vector<double> classes;
+  vb::index_t class_count = 0;
+
+  [[nodiscard]] vb::index_t size() const { return static_cast<vb::index_t>(classes.size()); }
+};
+
+using dataset = vb::data::dataset<vb::data::image_set>;
+
+/// Overlaid pictures with the classes `left` and `right`, for training, for choosing parameters by,
+/// and to be predicted.
+struct parts {
+  dataset train, dev, test;
+};
+
+/// How many overlaid pictures are made.
+struct picture_counts {
+  long train = 0;
+  long dev = 0;
+  long test = 0;
+};
+
+namespace detail {
 
 // `count` of the pool's source pictures, each as often as any other but for a remainder.
-std::vector<vb::index_t> draw(std::span<const vb::index_t> pool, long count,
-                              const vb::random_stream& stream) {
+inline std::vector<vb::index_t> draw(std::span<const vb::index_t> pool, long count,
+                                     const vb::random_stream& stream) {
   std::vector<vb::index_t> drawn;
   for (std::uint64_t round = 0; std::ssize(drawn) < count; ++round) {
     const auto order = vb::random_permutation(std::ssize(pool), stream.fork(round));
@@ -26,8 +62,8 @@ std::vector<vb::index_t> draw(std::span<const vb::index_t> pool, long count,
   return drawn;
 }
 
-dataset overlay_part(const source_pictures& sources, std::span<const vb::index_t> pool, long count,
-                     const vb::random_stream& stream) {
+inline dataset overlay_part(const source_pictures& sources, std::span<const vb::index_t> pool,
+                            long count, const vb::random_stream& stream) {
   const auto left = draw(pool, count, stream.fork(1));
   const auto right = draw(pool, count, stream.fork(2));
   const vb::image_shape whole{1, sources.shape.height + offset, sources.shape.width + offset};
@@ -56,10 +92,11 @@ dataset overlay_part(const source_pictures& sources, std::span<const vb::index_t
   return data;
 }
 
-}  // namespace
+}  // namespace detail
 
-source_pictures read_sources(const std::filesystem::path& images,
-                             const std::filesystem::path& labels) {
+/// Reads the pair. Throws unless the images are bytes, N x H x W, and each has a class number.
+inline source_pictures read_sources(const std::filesystem::path& images,
+                                    const std::filesystem::path& labels) {
   auto array = vb::io::read_idx(images);
   if (array.type != vb::io::idx_type::u8 || array.shape.size() != 3 || array.size() == 0) {
     throw vb::error(images.string(),
@@ -93,7 +130,14 @@ source_pictures read_sources(const std::filesystem::path& images,
   return sources;
 }
 
-parts overlay(const source_pictures& sources, const settings& s, long seed) {
+/// A picture at the upper left and one 8 pixels further right and down, the brighter pixel of both
+/// where they overlap. Which two is drawn by the seed. The source pictures are dealt out to the
+/// three parts first, in proportion to their sizes, so no part has a source picture of another;
+/// within a part a source picture is at the left as often as any other (but for a remainder), and
+/// so at the right. Throws when there are too few source pictures,
+/// which are those of `file`, for three parts.
+inline parts overlay(const source_pictures& sources, const picture_counts& s,
+                     const std::filesystem::path& file, long seed) {
   const vb::random_stream stream{static_cast<std::uint64_t>(seed), vb::name_hash("pictures")};
   const auto order = vb::random_permutation(sources.size(), stream.fork(0));
   const auto n = static_cast<double>(sources.size());
@@ -102,12 +146,13 @@ parts overlay(const source_pictures& sources, const settings& s, long seed) {
   const auto first_test = static_cast<std::size_t>(n * static_cast<double>(s.train + s.dev) / all);
   const auto pool = std::span(order);
   if (first_dev == 0 || first_test <= first_dev || first_test >= order.size()) {
-    throw vb::error(s.images.string(),
+    throw vb::error(file.string(),
                     fmt::format("{} pictures are too few to be dealt out to parts of {}, {} and {}",
                                 sources.size(), s.train, s.dev, s.test));
   }
   const auto part = [&](std::size_t first, std::size_t last, long count, std::uint64_t which) {
-    return overlay_part(sources, pool.subspan(first, last - first), count, stream.fork(which));
+    return detail::overlay_part(sources, pool.subspan(first, last - first), count,
+                                stream.fork(which));
   };
   return {part(0, first_dev, s.train, 1), part(first_dev, first_test, s.dev, 2),
           part(first_test, order.size(), s.test, 3)};
