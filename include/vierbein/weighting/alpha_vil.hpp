@@ -29,15 +29,17 @@ namespace vierbein::weighting {
 /// Adam does, makes a factor before the loss inert.
 ///
 /// `update::relative`, the default, is ours and keeps apart what the paper's rule mixes: w is what
-/// a task is worth relative to the others, Σ w_i = T; the length of the step is always that of an
-/// average of updates, α_i = w_i / T. (Let α choose the length too and it becomes too short: less
-/// noise is what pays at once.)
+/// a task is worth relative to the others, Σ w_i = T; the length of the step is not α's to choose
+/// (it would become too short: less noise is what pays at once). With `length::one_update` it is
+/// that of one task's update where updates are orthogonal and of like size, α = w / ‖w‖, and up to
+/// √T times that where they agree; with `length::average`, α = w / T. What a task owns, its head
+/// above all, moves as far as the task has moved it.
 ///     tasks train on ℓ_i, each as many steps as the one with the most rows;
-///     `alpha_steps` times, on one development batch each, at θ + Σ (w_i / T) δ_i:
+///     `alpha_steps` times, on one development batch each, at θ + Σ α_i δ_i:
 ///         w_i ∝ max(w_i, smallest_weight) e^{-step r_i},    r = (s - mean s) / max |s - mean s|,
 ///     where s = ∂L/∂α, so that neither L nor the updates need a unit;
-///     when the loss on all development rows at α = w / T exceeds that of standing still, α = 0, by
-///     more than the part `tolerance`, the better of standing still and equal shares 1/T is taken.
+///     when the loss on all development rows at α exceeds that of standing still, α = 0, by more
+///     than the part `tolerance`, the better of standing still and the average 1/T is taken.
 /// The tolerance is there because a step that will pay often costs at first, while the learning
 /// rate is high: with 0 the method stops exploring and ends below the single task.
 ///
@@ -50,17 +52,19 @@ namespace vierbein::weighting {
 struct alpha_vil {
   using weighting_kind = update_based;
   enum class update { relative, additive };
+  enum class length { one_update, average };
 
   std::string target = {};
   update rule = update::relative;
-  double share = 0.2;           ///< ρ, in epochs of a task's rows
-  double step = 0.2;            ///< of α; without unit with `relative`
-  std::size_t alpha_steps = 2;  ///< in a round; 0: every development batch once
+  length combined = length::one_update;  ///< of the step, with `relative`
+  double share = 0.2;                    ///< ρ, in epochs of a task's rows
+  double step = 0.2;                     ///< of α; without unit with `relative`
+  std::size_t alpha_steps = 2;           ///< in a round; 0: every development batch once
   /// Of w. With `relative` it must be positive, so that a task may come back.
   double smallest_weight = 1e-3;
   double tolerance = 0.2;  ///< of the safeguard, with `relative`; infinity for none
   bool keep_optimizer_state = true;
-  bool scale_own_modules = true;
+  bool scale_own_modules = false;
   bool equal_steps = true;  ///< every task makes as many steps as the one with the most rows
 
   /// The rule of the paper, with the choices that it leaves open as plain as can be: all of a
@@ -72,6 +76,7 @@ struct alpha_vil {
             .step = step,
             .alpha_steps = 0,
             .smallest_weight = 0,
+            .scale_own_modules = true,
             .equal_steps = false};
   }
 
@@ -138,8 +143,12 @@ struct alpha_vil {
   void descend_relative(update_oracle& oracle, weights alpha) {
     const auto tasks = static_cast<double>(alpha.size());
     const auto share_out = [&] {
+      const double all =
+          combined == length::average
+              ? tasks
+              : std::sqrt(std::inner_product(state.w.begin(), state.w.end(), state.w.begin(), 0.0));
       for (std::size_t i = 0; i < alpha.size(); ++i) {
-        alpha[i] = state.w[i] / tasks;
+        alpha[i] = state.w[i] / all;
       }
     };
     share_out();
@@ -180,7 +189,7 @@ struct alpha_vil {
     }
   }
 
-  // Standing still or equal shares, where α makes the target so much worse.
+  // Standing still or the average, where α makes the target so much worse.
   void guard(update_oracle& oracle, weights alpha) const {
     const std::vector<double> still(alpha.size(), 0.0);
     const double here = oracle.loss(still);
