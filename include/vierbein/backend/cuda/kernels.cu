@@ -36,8 +36,7 @@ void kernels<T>::unary(stream s, backend::unary f, T a, const_view in, view out)
   const cells<const T> x(in);
   const cells<T> y(out);
   elementwise(
-      s,
-      [=] VIERBEIN_KERNEL(index_t r, index_t c) { y(r, c) = formula::evaluate(f, a, x(r, c)); },
+      s, [=] VIERBEIN_KERNEL(index_t r, index_t c) { y(r, c) = formula::evaluate(f, a, x(r, c)); },
       out, in);
 }
 
@@ -99,9 +98,8 @@ void kernels<T>::activate(stream s, activation act, const_view in, view out) {
   const cells<const T> x(in);
   const cells<T> y(out);
   elementwise(
-      s,
-      [=] VIERBEIN_KERNEL(index_t r, index_t c) { y(r, c) = formula::activate(act, x(r, c)); }, out,
-      in);
+      s, [=] VIERBEIN_KERNEL(index_t r, index_t c) { y(r, c) = formula::activate(act, x(r, c)); },
+      out, in);
 }
 
 template <Scalar T>
@@ -122,8 +120,7 @@ void kernels<T>::label_mask(stream s, const_view in, view out) {
   const cells<const T> x(in);
   const cells<T> y(out);
   elementwise(
-      s,
-      [=] VIERBEIN_KERNEL(index_t r, index_t c) { y(r, c) = std::isnan(x(r, c)) ? T{0} : T{1}; },
+      s, [=] VIERBEIN_KERNEL(index_t r, index_t c) { y(r, c) = std::isnan(x(r, c)) ? T{0} : T{1}; },
       out, in);
 }
 
@@ -146,8 +143,7 @@ void kernels<T>::add_normal(stream s, const_view in, T sigma, random_stream numb
   const index_t cols = in.cols;
   elements(s, in.rows, cols, [=] VIERBEIN_KERNEL(index_t r, index_t c) {
     y(r, c) =
-        x(r, c) +
-        sigma * static_cast<T>(numbers.normal(static_cast<std::uint64_t>(r * cols + c)));
+        x(r, c) + sigma * static_cast<T>(numbers.normal(static_cast<std::uint64_t>(r * cols + c)));
   });
 }
 
@@ -244,8 +240,7 @@ void kernels<T>::segment_sum_backward(stream s, const_view dy, indices begin, in
 // ---- broadcasts, sums and norms -----------------------------------------------------------------
 
 template <Scalar T>
-void kernels<T>::broadcast_column(stream s, const_view column, T scale, view out,
-                                  bool accumulate) {
+void kernels<T>::broadcast_column(stream s, const_view column, T scale, view out, bool accumulate) {
   const cells<const T> x(column);
   const cells<T> y(out);
   elements(s, out.rows, out.cols, [=] VIERBEIN_KERNEL(index_t r, index_t c) {
@@ -263,8 +258,7 @@ void kernels<T>::broadcast_row(stream s, const_view row, T scale, view out, bool
 }
 
 template <Scalar T>
-void kernels<T>::broadcast_scalar(stream s, const_view value, T factor, view out,
-                                  bool accumulate) {
+void kernels<T>::broadcast_scalar(stream s, const_view value, T factor, view out, bool accumulate) {
   const T* const x = value.data;
   const cells<T> y(out);
   elementwise(
@@ -336,8 +330,7 @@ void kernels<T>::column_dots(stream s, double* scratch, const_view a, const_view
 }
 
 template <Scalar T>
-void kernels<T>::sum(stream s, double* scratch, const_view in, T scale, view out,
-                     bool accumulate) {
+void kernels<T>::sum(stream s, double* scratch, const_view in, T scale, view out, bool accumulate) {
   const cells<const T> x(in);
   T* const y = out.data;
   const index_t cols = std::max<index_t>(in.cols, 1);
@@ -392,8 +385,7 @@ void kernels<T>::layer_norm(stream s, const_view in, const_view gain, const_view
 
 template <Scalar T>
 void kernels<T>::layer_norm_backward(stream s, const_view dy, const_view normalised,
-                                     const_view spread, const_view gain, view dx,
-                                     bool accumulate) {
+                                     const_view spread, const_view gain, view dx, bool accumulate) {
   const cells<const T> g(dy), z(normalised), d(spread), w(gain);
   const cells<T> to(dx);
   const auto n = static_cast<T>(dy.cols);
@@ -818,14 +810,12 @@ struct product_tiles {
               const int r = term.a_step == 1 ? slow : fast;
               const int k = term.a_step == 1 ? fast : slow;
               const bool inside = top + r < sum.rows && k0 + k < last;
-              left[r][k] =
-                  inside ? term.a[(top + r) * term.a_row + (k0 + k) * term.a_step] : T{0};
+              left[r][k] = inside ? term.a[(top + r) * term.a_row + (k0 + k) * term.a_step] : T{0};
             }
             const int c = term.b_col == 1 ? fast : slow;
             const int k = term.b_col == 1 ? slow : fast;
             const bool inside = start + c < sum.cols && k0 + k < last;
-            right[k][c] =
-                inside ? term.b[(k0 + k) * term.b_step + (start + c) * term.b_col] : T{0};
+            right[k][c] = inside ? term.b[(k0 + k) * term.b_step + (start + c) * term.b_col] : T{0};
           }
         });
         b.each([&](int t) {

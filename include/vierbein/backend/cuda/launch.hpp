@@ -297,9 +297,9 @@ void reduce_all(stream s, double* scratch, index_t count, const Term& term, cons
   constexpr index_t smallest = 8 * block_threads;
   const index_t chunk = std::max(smallest, (count + most_chunks - 1) / most_chunks);
   const index_t chunks = std::max<index_t>(1, (count + chunk - 1) / chunk);
-  blocks(s, chunks,
-         total_reduction<N, Term, Finish>{count, chunk, chunks > 1 ? scratch : nullptr, term,
-                                          finish});
+  blocks(
+      s, chunks,
+      total_reduction<N, Term, Finish>{count, chunk, chunks > 1 ? scratch : nullptr, term, finish});
   if (chunks > 1) {
     blocks(s, 1,
            total_reduction<N, partial_sums<N>, Finish>{chunks, chunks, nullptr,
