@@ -1,0 +1,2 @@
+// The kernels, compiled for the host.
+#include "vierbein/backend/cuda/kernels.cu"
