@@ -1,9 +1,9 @@
 // Training on a device goes the same way as on the CPU: the losses of every epoch and the
 // parameters after a hundred steps.
 //
-// In double, two runs differ by what rounding grows to: 1e-8 of the largest parameter in a hundred
-// steps. In float rounding is 2^29 times coarser, and Adam divides by what it has seen of a
-// gradient, however small: 2e-2, about twenty steps of one parameter at the learning rate.
+// Two runs differ by rounding, which a hundred steps of Adam let grow where a gradient is close to
+// 0: by 1e-9 of the largest parameter in double and by 1e-3 in float, at most. (Emulated, they
+// differ by a rounding or two.)
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -21,6 +21,9 @@ using vb::index_t;
 namespace {
 
 const vb::tasks<> list{vb::regression("a"), vb::regression("b"), vb::binary("c")};
+
+const vb::module_options modules{
+    .encoder = {16}, .transfer = {16}, .inverse = {16}, .head = {16}, .act = vb::activation::gelu};
 
 template <class Dataset>
 Dataset with_binary(Dataset data) {
@@ -48,7 +51,7 @@ template <class Model, class Dataset, class Weighting>
 void check_same(const Model& model, const Dataset& data, const vb::training& options,
                 const Weighting& weighting) {
   using T = typename Model::scalar;
-  const double tolerance = std::is_same_v<T, double> ? 1e-8 : 2e-2;
+  const double tolerance = std::is_same_v<T, double> ? 1e-9 : 1e-3;
   const auto train = [&](const auto& backend, Model& trained) {
     return vb::fit(backend, trained, data, options, vb::optimizer::adamw{.learning_rate = 1e-3},
                    weighting);
@@ -68,21 +71,23 @@ void check_same(const Model& model, const Dataset& data, const vb::training& opt
     CHECK(near(found.epochs[e].alignment_loss, expected.epochs[e].alignment_loss));
     CHECK(near(found.epochs[e].validation_loss, expected.epochs[e].validation_loss));
   }
-  const auto theta = on_device.theta().snapshot();
-  const auto wanted = on_cpu.theta().snapshot();
-  const auto start = model.theta().snapshot();
+  CHECK(found.epochs.back().train_loss < 0.9 * found.epochs.front().train_loss);
   double largest = 0;
   double difference = 0;
-  double moved = 0;
-  for (std::size_t i = 0; i < theta.size(); ++i) {
-    largest = std::max(largest, std::abs(static_cast<double>(wanted[i])));
-    difference = std::max(difference, std::abs(static_cast<double>(theta[i] - wanted[i])));
-    moved = i < start.size()
-                ? std::max(moved, std::abs(static_cast<double>(theta[i] - start[i])))
-                : moved;
+  for (vb::segment_id id = 0; id < std::ssize(on_cpu.theta().segments()); ++id) {
+    if (on_cpu.theta().at(id).frozen) {  // the scaling of labels
+      continue;
+    }
+    const auto mine = on_device.theta().view(id);
+    const auto wanted = on_cpu.theta().view(id);
+    for (index_t i = 0; i < wanted.size(); ++i) {
+      largest = std::max(largest, std::abs(static_cast<double>(wanted.data[i])));
+      difference =
+          std::max(difference, std::abs(static_cast<double>(mine.data[i] - wanted.data[i])));
+    }
   }
+  CAPTURE(difference);
   CAPTURE(largest);
-  CAPTURE(moved);
   CHECK(difference <= tolerance * largest);
 
   const auto prediction = on_device.predict(device, data.inputs)[0];
@@ -97,29 +102,29 @@ void check_same(const Model& model, const Dataset& data, const vb::training& opt
   CHECK(worst <= rounding * scale);
 }
 
-// 200 rows, 180 of them for training, in batches of 36: 5 steps an epoch, 100 in all.
-const vb::training hundred_steps{.epochs = 20, .batch = 36};
+// 200 rows in batches of 40: 5 steps an epoch, 100 in all, of which the last one counts.
+const vb::training hundred_steps{.epochs = 20, .batch = 40, .validation_fraction = 0};
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("an mlp with GATE, dropout and missing labels", T, float, double) {
-  const auto model = vb::multitask<T>(vb::encoder::mlp{.widths = {48, 32}, .dropout = 0.1}, list,
-                                      vb::alignment::gate{});
+TEST_CASE("an mlp with GATE, dropout and missing labels") {
+  const auto model = vb::multitask<float>(vb::encoder::mlp{.widths = {24, 16}, .dropout = 0.1},
+                                          list, vb::alignment::gate{}, modules);
   check_same(model, with_binary(problems::related_tasks(200, 12, {"a", "b", "c"}, 1)),
              hundred_steps, vb::weighting::equal{});
 }
 
-TEST_CASE("all gradients and their Gramian") {
-  const auto model = vb::multitask<double>(vb::encoder::mlp{.widths = {32}}, list,
-                                           vb::alignment::soft_sharing{});
+TEST_CASE("the same in double, with all gradients and their Gramian") {
+  const auto model = vb::multitask<double>(vb::encoder::mlp{.widths = {24, 16}, .dropout = 0.1},
+                                           list, vb::alignment::gate{}, modules);
   check_same(model, with_binary(problems::related_tasks(200, 12, {"a", "b", "c"}, 1)),
              hundred_steps, balanced_norms{});
 }
 
 TEST_CASE("message passing") {
   const auto model = vb::multitask<double>(
-      vb::encoder::dmpnn{.hidden = 24, .depth = 3, .widths = {16}, .dropout = 0.1}, list,
-      vb::alignment::none{});
+      vb::encoder::dmpnn{.hidden = 12, .depth = 3, .widths = {16}, .dropout = 0.1}, list,
+      vb::alignment::none{}, modules);
   check_same(model, with_binary(problems::graph_tasks(200, {"a", "b", "c"}, 2, 3)), hundred_steps,
              vb::weighting::equal{});
 }

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <map>
 
+#define VIERBEIN_EMULATED_CUDA 1
+
 struct CUstream_st {};
 using cudaStream_t = CUstream_st*;
 
