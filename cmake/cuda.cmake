@@ -29,11 +29,10 @@ add_library(vierbein_cuda STATIC include/vierbein/backend/cuda/kernels.cu)
 add_library(vierbein::cuda ALIAS vierbein_cuda)
 set_target_properties(vierbein_cuda PROPERTIES
   EXPORT_NAME cuda POSITION_INDEPENDENT_CODE ON
-  CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF
   CUDA_ARCHITECTURES "${VIERBEIN_CUDA_ARCHITECTURES}")
 target_include_directories(vierbein_cuda PRIVATE "${PROJECT_SOURCE_DIR}/include")
-# Warning 554: a view of constants has a conversion that is never used.
+# CMake 3.25 does not know that nvcc compiles C++20, so CUDA_STANDARD cannot say it. Warning 554: a view of constants has a conversion that is never used.
 target_compile_options(vierbein_cuda PRIVATE
-  --extended-lambda --expt-relaxed-constexpr --diag-suppress=554)
+  -std=c++20 --extended-lambda --expt-relaxed-constexpr --diag-suppress=554)
 target_link_libraries(vierbein_cuda INTERFACE vierbein)
 vierbein_link(vierbein_cuda CUDA::cublas CUDA::cublasLt CUDA::cudart_static)
