@@ -36,9 +36,7 @@ using vb::index_t;
 /// formed in more than one way there.
 #if defined(VIERBEIN_TEST_CUDA)
 #define TESTED_BACKENDS backend_test::cuda, backend_test::cuda_double
-#define TESTED_PRODUCTS                                                        \
-  backend_test::cuda, backend_test::cuda_double, backend_test::cuda_by_kernel, \
-      backend_test::cuda_by_library, backend_test::cuda_double_by_library
+#define TESTED_PRODUCTS TESTED_BACKENDS, backend_test::cuda_by_library
 #else
 #define TESTED_BACKENDS \
   vierbein::backend::cpu, vierbein::backend::cpu_double, vierbein::backend::reference

@@ -19,8 +19,8 @@ namespace backend_test {
 
 namespace vb = vierbein;
 
-/// Which products our kernel computes, and which cuBLAS: as their size says, all, or none.
-enum class products_by { size, kernel, library };
+/// Which products cuBLAS computes: the large ones, or all.
+enum class products_by { size, library };
 
 /// The device's copies of the host memory that one operation touches.
 template <class B>
@@ -245,10 +245,10 @@ class on_device {
   using oracle = vb::backend::basic_reference<scalar>;
 
   static vb::backend::cuda_options options() {
-    constexpr vb::index_t all = std::numeric_limits<vb::index_t>::max() / 32;
     vb::backend::cuda_options o;
-    if (By != products_by::size) {
-      o.own_volume = o.own_depth = By == products_by::kernel ? all : 0;
+    if (By == products_by::library) {
+      o.own_volume = 0;
+      o.patches = 4096;  // images one by one
     }
     return o;
   }
@@ -315,14 +315,10 @@ class on_device {
 
 using cuda = on_device<vb::backend::cuda>;
 using cuda_double = on_device<vb::backend::cuda_double>;
-using cuda_by_kernel = on_device<vb::backend::cuda, products_by::kernel>;
 using cuda_by_library = on_device<vb::backend::cuda, products_by::library>;
-using cuda_double_by_library = on_device<vb::backend::cuda_double, products_by::library>;
 
 }  // namespace backend_test
 
 TYPE_TO_STRING(backend_test::cuda);
 TYPE_TO_STRING(backend_test::cuda_double);
-TYPE_TO_STRING(backend_test::cuda_by_kernel);
 TYPE_TO_STRING(backend_test::cuda_by_library);
-TYPE_TO_STRING(backend_test::cuda_double_by_library);

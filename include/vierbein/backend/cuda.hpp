@@ -243,7 +243,7 @@ class basic_cuda {
 
   /// The patches of some images, which fit into memory of limited size, become one matrix.
   void convolve(const convolution_layer<T, device_space>& layer, activation act) const {
-    const patches_of at(layer);
+    const patches_of at(layer, shared_->patches);
     if (layer.y.size() == 0) {
       return;
     }
@@ -267,7 +267,7 @@ class basic_cuda {
 
   void convolve_backward(const convolution_layer<T, device_space>& layer, activation act,
                          std::span<const convolution_slab<T, device_space>> slabs) const {
-    const patches_of at(layer);
+    const patches_of at(layer, shared_->patches);
     const bool any_dw = std::ranges::any_of(slabs, [](auto& s) { return s.dw.data != nullptr; });
     const index_t together = at.images_together();
     const index_t rows = together * at.positions;
@@ -369,33 +369,33 @@ class basic_cuda {
 
   struct state {
     explicit state(const cuda_options& options)
-        : context(options.device), multiplier(context, options) {}
+        : context(options.device), multiplier(context, options), patches(options.patches) {}
     device::context context;
     device::products<T> multiplier;
+    index_t patches;
   };
 
   /// The shapes of a convolution layer.
   struct patches_of {
-    static constexpr index_t most_bytes = index_t{1} << 27;
-
     device::window_geometry geometry;
     index_t positions, depth, out;
 
-    explicit patches_of(const convolution_layer<T, device_space>& layer)
+    patches_of(const convolution_layer<T, device_space>& layer, index_t bytes)
         : geometry(geometry_of(layer.image, layer.window)),
           positions(index_t{geometry.out_height} * geometry.out_width),
           depth(layer.w.rows),
           out(layer.w.cols),
-          images_(layer.x.rows) {}
+          images_(layer.x.rows),
+          bytes_(bytes) {}
 
     [[nodiscard]] index_t images_together() const {
       const index_t one = positions * (2 * depth + out) * static_cast<index_t>(sizeof(T));
-      return std::clamp<index_t>(most_bytes / std::max<index_t>(one, 1), 1,
+      return std::clamp<index_t>(bytes_ / std::max<index_t>(one, 1), 1,
                                  std::max<index_t>(images_, 1));
     }
 
    private:
-    index_t images_;
+    index_t images_, bytes_;
   };
 
   static device::window_geometry geometry_of(const image_shape& image, const image_window& window) {

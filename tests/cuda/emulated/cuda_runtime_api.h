@@ -3,7 +3,9 @@
 // at once. Found before the real header of this name by the emulated tests alone.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -41,6 +43,7 @@ struct machine {
   std::map<void*, std::size_t> blocks;
 };
 inline machine device;
+inline constexpr std::size_t guard = 256;  ///< bytes behind a block
 
 }  // namespace emulated
 
@@ -85,14 +88,15 @@ inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *free = *total - emulated::device.used_memory;
   return cudaSuccess;
 }
-// Fresh memory holds NaN, so that what is read before it is written shows.
+// Fresh memory holds NaN, so that what is read before it is written shows; so does what lies behind
+// it, and a block that was written beyond its end ends the program when it is freed.
 inline cudaError_t cudaMalloc(void** block, std::size_t bytes) {
   auto& m = emulated::device;
   if (m.used_memory + bytes > m.total_memory) {
     return cudaErrorMemoryAllocation;
   }
-  *block = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  std::memset(*block, 0xff, bytes);
+  *block = std::aligned_alloc(256, (bytes + emulated::guard + 255) / 256 * 256);
+  std::memset(*block, 0xff, bytes + emulated::guard);
   m.blocks[*block] = bytes;
   m.used_memory += bytes;
   ++m.allocations;
@@ -102,6 +106,11 @@ inline cudaError_t cudaFree(void* block) {
   auto& m = emulated::device;
   if (const auto found = m.blocks.find(block); found != m.blocks.end()) {
     m.used_memory -= found->second;
+    const auto* const behind = static_cast<const unsigned char*>(block) + found->second;
+    if (!std::all_of(behind, behind + emulated::guard, [](unsigned char c) { return c == 0xff; })) {
+      std::fputs("emulated device: memory was written beyond its end\n", stderr);
+      std::abort();
+    }
     m.blocks.erase(found);
   }
   std::free(block);

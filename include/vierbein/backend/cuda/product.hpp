@@ -33,6 +33,8 @@ struct cuda_options {
   /// a whole group in one launch; others by cuBLAS. Not tuned on any device yet.
   index_t own_volume = index_t{1} << 21;
   index_t own_depth = 512;
+  /// Bytes for the patches of images that a convolution forms at a time.
+  index_t patches = index_t{1} << 27;
 };
 
 namespace device {
