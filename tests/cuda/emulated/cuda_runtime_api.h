@@ -83,6 +83,9 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
 inline cudaError_t cudaSetDevice(int) {
   return cudaSuccess;
 }
+inline cudaError_t cudaDeviceSynchronize() {
+  return cudaSuccess;
+}
 inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = emulated::device.total_memory;
   *free = *total - emulated::device.used_memory;

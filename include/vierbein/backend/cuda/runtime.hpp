@@ -85,8 +85,11 @@ struct device_memory {
     device::check(code, "cudaMalloc");
     return block;
   }
-  /// Waits for the device, as cudaFree does: nothing that was begun still uses the block.
-  static void deallocate(void* block) noexcept { static_cast<void>(cudaFree(block)); }
+  /// Waits for the device first: what was begun may still use the block.
+  static void deallocate(void* block) noexcept {
+    static_cast<void>(cudaDeviceSynchronize());
+    static_cast<void>(cudaFree(block));
+  }
 };
 
 namespace device {
