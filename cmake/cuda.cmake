@@ -33,6 +33,6 @@ set_target_properties(vierbein_cuda PROPERTIES
 target_include_directories(vierbein_cuda PRIVATE "${PROJECT_SOURCE_DIR}/include")
 # CMake 3.25 does not know that nvcc compiles C++20, so CUDA_STANDARD cannot say it. Warning 554: a view of constants has a conversion that is never used.
 target_compile_options(vierbein_cuda PRIVATE
-  -std=c++20 --extended-lambda --expt-relaxed-constexpr --diag-suppress=554)
+  -std=c++20 --extended-lambda --expt-relaxed-constexpr --diag-suppress=554 --threads=0)
 target_link_libraries(vierbein_cuda INTERFACE vierbein)
 vierbein_link(vierbein_cuda CUDA::cublas CUDA::cublasLt CUDA::cudart_static)

@@ -146,3 +146,44 @@ TEST_CASE("images") {
                                            vb::tasks{vb::regression("a")}, vb::alignment::none{});
   check_same(model, data, {.epochs = 20, .batch = 18}, vb::weighting::equal{});
 }
+
+#if defined(VIERBEIN_EMULATED_CUDA)
+
+namespace {
+
+/// Lets the device fail in the second epoch.
+struct failing_device {
+  static void on_step(const vb::progress_info& info) {
+    if (info.epoch == 1) {
+      emulated::device.at_synchronise = cudaErrorIllegalAddress;
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a device that fails in mid-run ends the training with one sentence") {
+  auto model = vb::multitask<float>(vb::encoder::mlp{.widths = {24, 16}, .dropout = 0.1}, list,
+                                    vb::alignment::gate{}, modules);
+  const auto data = with_binary(problems::related_tasks(200, 12, {"a", "b", "c"}, 1));
+  const vb::backend::cuda device;
+  const auto train = [&](auto... callbacks) {
+    vb::fit(device, model, data, hundred_steps, vb::optimizer::adamw{.learning_rate = 1e-3},
+            vb::weighting::equal{}, callbacks...);
+  };
+  train();
+  const auto before = model.theta().snapshot();
+  std::string said;
+  try {
+    train(failing_device{});
+  } catch (const vb::error& e) {
+    said = e.what();
+  }
+  CHECK(said.starts_with("cuda, waiting for the operations up to "));
+  CHECK(
+      said.ends_with(": cudaStreamSynchronize: an illegal memory access was encountered "
+                     "(cudaErrorIllegalAddress)"));
+  CHECK(model.theta().snapshot() == before);
+}
+
+#endif
