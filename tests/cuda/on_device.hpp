@@ -34,7 +34,7 @@ class device_copies {
   device_copies& operator=(const device_copies&) = delete;
   ~device_copies() {
     for (const stretch& s : stretches_) {
-      B::memory::deallocate(s.there);
+      B::memory::deallocate(s.block);
     }
   }
 
@@ -88,7 +88,10 @@ class device_copies {
     }
     stretches_ = merged;
     for (stretch& s : stretches_) {
-      s.there = static_cast<std::byte*>(B::memory::allocate(s.size()));
+      // The same address within a block of 256 bytes: an operation may ask for its alignment.
+      const auto offset = reinterpret_cast<std::uintptr_t>(s.first) % 256;
+      s.block = static_cast<std::byte*>(B::memory::allocate(offset + s.size()));
+      s.there = s.block + offset;
       if (s.numbers) {
         device_.upload(row<const T, vb::host_space>(s.first, s), row<T, device_space>(s.there, s));
       } else {
@@ -151,6 +154,7 @@ class device_copies {
     std::byte* first;
     std::byte* last;
     bool numbers, written;
+    std::byte* block = nullptr;
     std::byte* there = nullptr;
     [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(last - first); }
   };

@@ -39,6 +39,7 @@ cublasStatus_t gemm(cublasOperation_t op_a, cublasOperation_t op_b, int m, int n
       ldb < (op_b == CUBLAS_OP_N ? k : n) || ldc < m || ldc0 < m) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
+  run_copies();
   const T add = *static_cast<const T*>(beta);
   for (std::int64_t j = 0; j < n; ++j) {
     for (std::int64_t i = 0; i < m; ++i) {

@@ -1,6 +1,7 @@
 // A device emulated in host memory: the part of the CUDA runtime that the backend uses, so that its
-// host code and kernels are tested on machines without a device. What would be asynchronous happens
-// at once. Found before the real header of this name by the emulated tests alone.
+// host code and kernels are tested on machines without a device. Kernels run
+// at once; copies to the device only when something needs them, so that memory which is used again
+// too early shows. Found before the real header of this name by the emulated tests alone.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <vector>
 
 #define VIERBEIN_EMULATED_CUDA 1
 
@@ -39,10 +41,27 @@ struct machine {
   cudaError_t at_synchronise = cudaSuccess;  ///< the next synchronisation gives this
 
   std::size_t used_memory = 0;
-  int allocations = 0, synchronisations = 0, transfers = 0;
+  int allocations = 0, synchronisations = 0;
   std::map<void*, std::size_t> blocks;
 };
 inline machine device;
+struct copy {
+  void* to;
+  const void* from;
+  std::size_t to_pitch, from_pitch, width, rows;
+};
+inline std::vector<copy> copies;  ///< that wait
+
+inline void run_copies() {
+  for (const copy& c : copies) {
+    for (std::size_t r = 0; r < c.rows; ++r) {
+      std::memcpy(static_cast<char*>(c.to) + r * c.to_pitch,
+                  static_cast<const char*>(c.from) + r * c.from_pitch, c.width);
+    }
+  }
+  copies.clear();
+}
+
 inline constexpr std::size_t guard = 256;  ///< bytes behind a block
 
 }  // namespace emulated
@@ -84,6 +103,7 @@ inline cudaError_t cudaSetDevice(int) {
   return cudaSuccess;
 }
 inline cudaError_t cudaDeviceSynchronize() {
+  emulated::run_copies();
   return cudaSuccess;
 }
 inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
@@ -137,6 +157,7 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  emulated::run_copies();
   ++emulated::device.synchronisations;
   const cudaError_t code = emulated::device.at_synchronise;
   emulated::device.at_synchronise = cudaSuccess;
@@ -144,11 +165,10 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
 }
 inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from,
                                      std::size_t from_pitch, std::size_t width, std::size_t rows,
-                                     cudaMemcpyKind, cudaStream_t) {
-  ++emulated::device.transfers;
-  for (std::size_t r = 0; r < rows; ++r) {
-    std::memcpy(static_cast<char*>(to) + r * to_pitch,
-                static_cast<const char*>(from) + r * from_pitch, width);
+                                     cudaMemcpyKind kind, cudaStream_t) {
+  emulated::copies.push_back({to, from, to_pitch, from_pitch, width, rows});
+  if (kind == cudaMemcpyDeviceToHost) {
+    emulated::run_copies();
   }
   return cudaSuccess;
 }

@@ -16,6 +16,9 @@
 #else
 #define VIERBEIN_KERNEL
 #define VIERBEIN_SHARED
+#if !defined(VIERBEIN_BEFORE_LAUNCH)
+#define VIERBEIN_BEFORE_LAUNCH()  // what an emulated device does before it runs a kernel
+#endif
 #endif
 
 namespace vierbein::backend::device {
@@ -122,6 +125,7 @@ void elements(stream s, index_t rows, index_t cols, const Body& body) {
       rows, cols, body);
 #else
   static_cast<void>(s);
+  VIERBEIN_BEFORE_LAUNCH();
   for (index_t r = 0; r < rows; ++r) {
     for (index_t c = 0; c < cols; ++c) {
       body(r, c);
@@ -147,6 +151,7 @@ void blocks(stream s, index_t count, const Body& body) {
   run_blocks<<<static_cast<unsigned>(count), block_threads, 0, s>>>(body);
 #else
   static_cast<void>(s);
+  VIERBEIN_BEFORE_LAUNCH();
   for (index_t i = 0; i < count; ++i) {
     body(block{i});
   }
