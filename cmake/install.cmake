@@ -1,11 +1,12 @@
-# Install rules: headers, and a CMake package with the components io and chem where they are built.
+# Install rules: headers, and a CMake package with the components io, chem and cuda where
+# they are built.
 include(CMakePackageConfigHelpers)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/vierbein")
 install(DIRECTORY include/vierbein TYPE INCLUDE)
 install(TARGETS vierbein EXPORT vierbein)
 install(EXPORT vierbein NAMESPACE vierbein:: DESTINATION ${package_dir} FILE vierbeinTargets.cmake)
-foreach(component IN ITEMS io chem)
+foreach(component IN ITEMS io chem cuda)
   if(TARGET vierbein_${component})
     install(TARGETS vierbein_${component} EXPORT vierbein_${component})
     install(EXPORT vierbein_${component} NAMESPACE vierbein:: DESTINATION ${package_dir}

@@ -28,39 +28,39 @@ static_assert(vb::Backend<vb::backend::cpu_double>);
 static_assert(vb::Backend<vb::backend::reference>);
 static_assert(vb::Backend<vb::backend::reference_double>);
 
-TEST_CASE_TEMPLATE("element-wise operations", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("element-wise operations", B, TESTED_BACKENDS) {
   agree_on_all_shapes<B>([](auto&&... a) { run_elementwise(a...); });
 }
 
-TEST_CASE_TEMPLATE("operations that move rows", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("operations that move rows", B, TESTED_BACKENDS) {
   agree_on_all_shapes<B>([](auto&&... a) { run_structure(a...); });
 }
 
-TEST_CASE_TEMPLATE("sums, norms and broadcasts", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("sums, norms and broadcasts", B, TESTED_BACKENDS) {
   agree_on_all_shapes<B>([](auto&&... a) { run_reductions(a...); });
 }
 
-TEST_CASE_TEMPLATE("noise", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("noise", B, TESTED_BACKENDS) {
   agree_on_all_shapes<B>([](auto&&... a) { run_noise(a...); });
 }
 
-TEST_CASE_TEMPLATE("normalisations", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("normalisations", B, TESTED_BACKENDS) {
   agree_on_all_shapes<B>([](auto&&... a) { run_normalisation(a...); });
 }
 
-TEST_CASE_TEMPLATE("losses with missing labels", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("losses with missing labels", B, TESTED_BACKENDS) {
   agree_on_all_shapes<B>([](auto&&... a) { run_losses(a...); });
 }
 
-TEST_CASE_TEMPLATE("spread of groups", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("spread of groups", B, TESTED_BACKENDS) {
   agree_on_all_shapes<B>([](auto&&... a) { run_spread(a...); });
 }
 
-TEST_CASE_TEMPLATE("steps of the optimisers", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("steps of the optimisers", B, TESTED_BACKENDS) {
   agree_on_all_shapes<B>([](auto&&... a) { run_optimisers(a...); });
 }
 
-TEST_CASE_TEMPLATE("products in groups", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("products in groups", B, TESTED_PRODUCTS) {
   for (const index_t depth : {index_t{0}, index_t{1}, index_t{37}}) {
     CAPTURE(depth);
     agree_on_all_shapes<B>([depth](const auto& b, auto& w, shape s, bool accumulate) {
@@ -69,18 +69,18 @@ TEST_CASE_TEMPLATE("products in groups", B, HOST_BACKENDS) {
   }
 }
 
-TEST_CASE_TEMPLATE("products of a depth that is cut into panels", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("products of a depth that is cut into panels", B, TESTED_PRODUCTS) {
   agree(make_backend<B>(), false,
         [](const auto& b, auto& w) { run_products(b, w, {19, 23}, 3000, false); });
 }
 
-TEST_CASE_TEMPLATE("an empty group of products or layers", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("an empty group of products or layers", B, TESTED_PRODUCTS) {
   const B backend = make_backend<B>();
   backend.multiply(transposition::nn, {}, true);
   backend.affine({}, activation::relu);
 }
 
-TEST_CASE_TEMPLATE("affine layers in groups", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("affine layers in groups", B, TESTED_PRODUCTS) {
   for (const index_t depth : {index_t{0}, index_t{1}, index_t{17}}) {
     CAPTURE(depth);
     agree_on_all_shapes<B>([depth](const auto& b, auto& w, shape s, bool accumulate) {
@@ -91,7 +91,7 @@ TEST_CASE_TEMPLATE("affine layers in groups", B, HOST_BACKENDS) {
   }
 }
 
-TEST_CASE_TEMPLATE("convolutions and pooling", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("convolutions and pooling", B, TESTED_PRODUCTS) {
   const B backend = make_backend<B>();
   for (std::size_t i = 0; i < std::size(image_cases); ++i) {
     for (const index_t n : {index_t{0}, index_t{1}, index_t{7}}) {
@@ -109,7 +109,7 @@ TEST_CASE_TEMPLATE("convolutions and pooling", B, HOST_BACKENDS) {
   }
 }
 
-TEST_CASE_TEMPLATE("convolutions of images that fill several panels", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("convolutions of images that fill several panels", B, TESTED_BACKENDS) {
   for (const image_case& c :
        {image_case{{1, 36, 36}, {5, 5, 1, 0}, 6}, image_case{{6, 16, 16}, {5, 5, 1, 0}, 16}}) {
     agree(make_backend<B>(), false,
@@ -117,7 +117,7 @@ TEST_CASE_TEMPLATE("convolutions of images that fill several panels", B, HOST_BA
   }
 }
 
-TEST_CASE_TEMPLATE("an operation may write where it reads", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("an operation may write where it reads", B, TESTED_BACKENDS) {
   agree(make_backend<B>(), true, [](const auto& b, auto& w) {
     using T = typename std::remove_cvref_t<decltype(b)>::scalar;
     const auto x = w.output("x", 300, 5, 1, 2);
@@ -127,7 +127,7 @@ TEST_CASE_TEMPLATE("an operation may write where it reads", B, HOST_BACKENDS) {
   });
 }
 
-TEST_CASE_TEMPLATE("to host memory and back", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("to host memory and back", B, TESTED_BACKENDS) {
   using T = typename B::scalar;
   const B backend = make_backend<B>();
   workspace<double> host(true);

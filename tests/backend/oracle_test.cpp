@@ -468,7 +468,7 @@ TEST_CASE_FIXTURE(oracle, "standardised columns are clipped") {
 }
 
 TEST_CASE_TEMPLATE("an empty batch and a batch of one leave finite running statistics", B,
-                   HOST_BACKENDS) {
+                   TESTED_BACKENDS) {
   using T = typename B::scalar;
   for (const index_t n : {index_t{0}, index_t{1}}) {
     workspace<T> w(false);
@@ -717,7 +717,7 @@ TEST_CASE("a convolution, written out") {
   }
 }
 
-TEST_CASE_TEMPLATE("pooling, written out; equal pixels and NaN", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("pooling, written out; equal pixels and NaN", B, TESTED_BACKENDS) {
   using T = typename B::scalar;
   const B b = make_backend<B>();
   using vb::backend::pooling;
@@ -767,7 +767,7 @@ TEST_CASE_TEMPLATE("pooling, written out; equal pixels and NaN", B, HOST_BACKEND
 }
 
 TEST_CASE_TEMPLATE("added noise is standard normal, the same for the same stream", B,
-                   HOST_BACKENDS) {
+                   TESTED_BACKENDS) {
   using T = typename B::scalar;
   const B backend = make_backend<B>();
   constexpr index_t side = 300;
@@ -792,7 +792,7 @@ TEST_CASE_TEMPLATE("added noise is standard normal, the same for the same stream
 }
 
 TEST_CASE_TEMPLATE("dropout keeps a share 1 - p, scaled by its inverse; backward the same", B,
-                   HOST_BACKENDS) {
+                   TESTED_BACKENDS) {
   using T = typename B::scalar;
   const B backend = make_backend<B>();
   constexpr index_t side = 300;
@@ -818,7 +818,7 @@ TEST_CASE_TEMPLATE("dropout keeps a share 1 - p, scaled by its inverse; backward
   CHECK(y == x);
 }
 
-TEST_CASE_TEMPLATE("steps of Adam", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("steps of Adam", B, TESTED_BACKENDS) {
   using T = typename B::scalar;
   const B backend = make_backend<B>();
   workspace<T> w(false);
@@ -853,7 +853,7 @@ TEST_CASE_TEMPLATE("steps of Adam", B, HOST_BACKENDS) {
   }
 }
 
-TEST_CASE_TEMPLATE("steps of gradient descent with momentum", B, HOST_BACKENDS) {
+TEST_CASE_TEMPLATE("steps of gradient descent with momentum", B, TESTED_BACKENDS) {
   using T = typename B::scalar;
   const B backend = make_backend<B>();
   for (const bool nesterov : {false, true}) {

@@ -17,6 +17,9 @@
 #include "vierbein/backend/cpu.hpp"
 #include "vierbein/backend/reference.hpp"
 #include "vierbein/core/matrix.hpp"
+#if defined(VIERBEIN_TEST_CUDA)
+#include "../cuda/on_device.hpp"
+#endif
 
 TYPE_TO_STRING(vierbein::backend::cpu);
 TYPE_TO_STRING(vierbein::backend::cpu_double);
@@ -28,9 +31,17 @@ namespace backend_test {
 namespace vb = vierbein;
 using vb::index_t;
 
-/// Every backend in host memory with every scalar; the oracle itself is tested in oracle_test.cpp.
-#define HOST_BACKENDS \
+/// The backends that the tests are stamped for: those in host memory with every scalar (the oracle
+/// itself is tested in oracle_test.cpp), or in the tests of tests/cuda a device. Products are
+/// formed in more than one way there.
+#if defined(VIERBEIN_TEST_CUDA)
+#define TESTED_BACKENDS backend_test::cuda, backend_test::cuda_double
+#define TESTED_PRODUCTS TESTED_BACKENDS, backend_test::cuda_by_library
+#else
+#define TESTED_BACKENDS \
   vierbein::backend::cpu, vierbein::backend::cpu_double, vierbein::backend::reference
+#define TESTED_PRODUCTS TESTED_BACKENDS
+#endif
 
 struct shape {
   index_t rows, cols;

@@ -10,6 +10,7 @@
 // partial sums are added in a fixed order.
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <span>
@@ -81,12 +82,28 @@ enum class pooling { maximum, mean };
 struct adam_coefficients {
   double learning_rate, beta1, beta2, epsilon, decay;
   double correction1, correction2;  ///< 1 - β₁ᵗ, 1 - β₂ᵗ
+
+  template <class T>
+  [[nodiscard]] formula::adam_rule<T> rule() const {
+    return {static_cast<T>(learning_rate / correction1),
+            static_cast<T>(1 - learning_rate * decay),
+            static_cast<T>(beta1),
+            static_cast<T>(beta2),
+            static_cast<T>(1 / std::sqrt(correction2)),
+            static_cast<T>(epsilon)};
+  }
 };
 
 /// Hyper-parameters of one step of gradient descent with momentum.
 struct sgd_coefficients {
   double learning_rate, momentum, decay;
   bool nesterov;
+
+  template <class T>
+  [[nodiscard]] formula::sgd_rule<T> rule() const {
+    return {static_cast<T>(learning_rate), static_cast<T>(momentum), static_cast<T>(decay),
+            nesterov};
+  }
 };
 
 template <class B>

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "vierbein/core/types.hpp"
 
@@ -51,12 +52,12 @@ enum class loss_kind { squared, absolute, huber, logistic, softmax };
 namespace formula {
 
 template <class T>
-inline T sigmoid(T x) {
+VIERBEIN_HOST_DEVICE inline T sigmoid(T x) {
   return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x));
 }
 
 template <class T>
-inline T activate(activation kind, T x) {
+VIERBEIN_HOST_DEVICE inline T activate(activation kind, T x) {
   switch (kind) {
     case activation::identity: return x;
     case activation::relu: return x < 0 ? T{0} : x;  // NaN stays NaN
@@ -74,7 +75,7 @@ constexpr bool derivative_needs_argument(activation kind) {
 
 /// Derivative; `v` is the argument or the value, as `derivative_needs_argument` says.
 template <class T>
-inline T activation_slope(activation kind, T v) {
+VIERBEIN_HOST_DEVICE inline T activation_slope(activation kind, T v) {
   switch (kind) {
     case activation::identity: return T{1};
     case activation::relu: return v > 0 ? T{1} : T{0};
@@ -91,7 +92,7 @@ inline T activation_slope(activation kind, T v) {
 }
 
 template <class T>
-inline T evaluate(unary f, T a, T x) {
+VIERBEIN_HOST_DEVICE inline T evaluate(unary f, T a, T x) {
   switch (f) {
     case unary::scale: return a * x;
     case unary::shift: return x + a;
@@ -108,7 +109,7 @@ inline T evaluate(unary f, T a, T x) {
 
 /// Derivative of a unary function at x, where it has the value y.
 template <class T>
-inline T slope(unary f, T a, T x, T y) {
+VIERBEIN_HOST_DEVICE inline T slope(unary f, T a, T x, T y) {
   switch (f) {
     case unary::scale: return a;
     case unary::shift: return T{1};
@@ -124,7 +125,18 @@ inline T slope(unary f, T a, T x, T y) {
 }
 
 template <class T>
-inline T loss(loss_kind kind, T delta, T p, T y) {
+VIERBEIN_HOST_DEVICE inline T combine(binary f, T x, T y) {
+  switch (f) {
+    case binary::add: return x + y;
+    case binary::subtract: return x - y;
+    case binary::multiply: return x * y;
+    case binary::divide: return x / y;
+  }
+  return x;
+}
+
+template <class T>
+VIERBEIN_HOST_DEVICE inline T loss(loss_kind kind, T delta, T p, T y) {
   const T d = p - y;
   switch (kind) {
     case loss_kind::squared: return d * d;
@@ -139,7 +151,7 @@ inline T loss(loss_kind kind, T delta, T p, T y) {
 
 /// Derivative of `loss` with respect to the prediction.
 template <class T>
-inline T loss_slope(loss_kind kind, T delta, T p, T y) {
+VIERBEIN_HOST_DEVICE inline T loss_slope(loss_kind kind, T delta, T p, T y) {
   const T d = p - y;
   switch (kind) {
     case loss_kind::squared: return 2 * d;
@@ -150,6 +162,47 @@ inline T loss_slope(loss_kind kind, T delta, T p, T y) {
   }
   return T{0};
 }
+
+/// log Σ e^p of n numbers, which does not overflow.
+template <class T>
+VIERBEIN_HOST_DEVICE inline T log_sum_exp(const T* p, index_t n) {
+  T largest = -std::numeric_limits<T>::infinity();
+  for (index_t i = 0; i < n; ++i) {
+    largest = p[i] > largest ? p[i] : largest;
+  }
+  T total = 0;
+  for (index_t i = 0; i < n; ++i) {
+    total += std::exp(p[i] - largest);
+  }
+  return largest + std::log(total);
+}
+
+/// One step of Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter 2019)
+/// for one parameter p with gradient g and moments m, v: m = β₁m + (1-β₁)g, v = β₂v + (1-β₂)g²,
+/// p = shrink p - rate m / (root √v + ε), where rate = lr / (1 - β₁ᵗ), shrink = 1 - lr decay and
+/// root = 1 / √(1 - β₂ᵗ).
+template <class T>
+struct adam_rule {
+  T rate, shrink, b1, b2, root, epsilon;
+  VIERBEIN_HOST_DEVICE void operator()(T& p, T g, T& m, T& v) const {
+    m = b1 * m + (1 - b1) * g;
+    v = b2 * v + (1 - b2) * g * g;
+    p = shrink * p - rate * m / (std::sqrt(v) * root + epsilon);
+  }
+};
+
+/// One step of gradient descent for one parameter p with gradient g and velocity u: d = g + decay
+/// p, u = momentum u + d; p -= rate u, or with Nesterov's acceleration p -= rate (d + momentum u).
+template <class T>
+struct sgd_rule {
+  T rate, momentum, decay;
+  bool nesterov;
+  VIERBEIN_HOST_DEVICE void operator()(T& p, T g, T& u) const {
+    const T d = g + decay * p;
+    u = momentum * u + d;
+    p -= rate * (nesterov ? d + momentum * u : u);
+  }
+};
 
 }  // namespace formula
 }  // namespace backend

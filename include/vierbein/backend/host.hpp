@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "vierbein/backend/concept.hpp"
 #include "vierbein/backend/image_kernels.hpp"
@@ -502,7 +501,7 @@ class host {
             if (kind == loss_kind::softmax) {
               if (!std::isnan(label.row(r)[0])) {
                 const auto y = static_cast<index_t>(label.row(r)[0]);
-                partial += static_cast<double>(log_sum_exp(p, prediction.cols) - p[y]);
+                partial += static_cast<double>(formula::log_sum_exp(p, prediction.cols) - p[y]);
               }
               continue;
             }
@@ -529,7 +528,7 @@ class host {
       T* to = dp.row(r);
       if (kind == loss_kind::softmax) {
         const T y = label.row(r)[0];
-        const T total = std::isnan(y) ? T{0} : log_sum_exp(p, prediction.cols);
+        const T total = std::isnan(y) ? T{0} : formula::log_sum_exp(p, prediction.cols);
         for (index_t c = 0; c < prediction.cols; ++c) {
           const T d =
               std::isnan(y)
@@ -631,22 +630,14 @@ class host {
   /// scaled first.
   void adam_step(array_view<T> theta, array_view<const T> g, T scale, array_view<T> m,
                  array_view<T> v, const adam_coefficients& k) const {
-    const auto rate = static_cast<T>(k.learning_rate / k.correction1);
-    const auto shrink = static_cast<T>(1 - k.learning_rate * k.decay);
-    const auto b1 = static_cast<T>(k.beta1);
-    const auto b2 = static_cast<T>(k.beta2);
-    const auto root = static_cast<T>(1 / std::sqrt(k.correction2));
-    const auto epsilon = static_cast<T>(k.epsilon);
+    const auto rule = k.rule<T>();
     self().run(theta.size, 10, [&](index_t first, index_t last) {
       T* p = theta.data;
       const T* d = g.data;
       T* a = m.data;
       T* b = v.data;
       for (index_t i = first; i < last; ++i) {
-        const T gi = scale * d[i];
-        a[i] = b1 * a[i] + (1 - b1) * gi;
-        b[i] = b2 * b[i] + (1 - b2) * gi * gi;
-        p[i] = shrink * p[i] - rate * a[i] / (std::sqrt(b[i]) * root + epsilon);
+        rule(p[i], scale * d[i], a[i], b[i]);
       }
     });
   }
@@ -655,14 +646,10 @@ class host {
   /// acceleration θ -= lr (g + decay θ + momentum u). The gradient is scaled first.
   void sgd_step(array_view<T> theta, array_view<const T> g, T scale, array_view<T> u,
                 const sgd_coefficients& k) const {
-    const auto rate = static_cast<T>(k.learning_rate);
-    const auto momentum = static_cast<T>(k.momentum);
-    const auto decay = static_cast<T>(k.decay);
+    const auto rule = k.rule<T>();
     self().run(theta.size, 4, [&](index_t first, index_t last) {
       for (index_t i = first; i < last; ++i) {
-        const T d = scale * g.data[i] + decay * theta.data[i];
-        u.data[i] = momentum * u.data[i] + d;
-        theta.data[i] -= rate * (k.nesterov ? d + momentum * u.data[i] : u.data[i]);
+        rule(theta.data[i], scale * g.data[i], u.data[i]);
       }
     });
   }
@@ -741,18 +728,6 @@ class host {
     return f == unary::scale || f == unary::shift || f == unary::square || f == unary::absolute
                ? 1
                : 20;
-  }
-
-  static T log_sum_exp(const T* p, index_t n) {
-    T largest = -std::numeric_limits<T>::infinity();
-    for (index_t i = 0; i < n; ++i) {
-      largest = std::max(largest, p[i]);
-    }
-    T total = 0;
-    for (index_t i = 0; i < n; ++i) {
-      total += std::exp(p[i] - largest);
-    }
-    return largest + std::log(total);
   }
 };
 

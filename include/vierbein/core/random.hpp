@@ -15,8 +15,8 @@
 namespace vierbein {
 
 /// Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011): four random words from a counter and a key.
-constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
-                                              std::array<std::uint32_t, 2> key) {
+VIERBEIN_HOST_DEVICE constexpr std::array<std::uint32_t, 4> philox(
+    std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53U} * counter[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57U} * counter[2];
@@ -44,19 +44,20 @@ struct random_stream {
   std::uint64_t stream = 0;
 
   /// Four random words at position `block`.
-  [[nodiscard]] constexpr std::array<std::uint32_t, 4> words(std::uint64_t block) const {
+  [[nodiscard]] VIERBEIN_HOST_DEVICE constexpr std::array<std::uint32_t, 4> words(
+      std::uint64_t block) const {
     return philox({static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
                    static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
                   {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
   }
 
   /// Uniform on [0, 1), element i.
-  [[nodiscard]] constexpr double uniform(std::uint64_t i) const {
+  [[nodiscard]] VIERBEIN_HOST_DEVICE constexpr double uniform(std::uint64_t i) const {
     return unit(words(i / 4)[i % 4]);
   }
 
   /// Standard normal, element i (Box and Muller 1958; elements 2k and 2k + 1 share two words).
-  [[nodiscard]] double normal(std::uint64_t i) const {
+  [[nodiscard]] VIERBEIN_HOST_DEVICE double normal(std::uint64_t i) const {
     const auto w = words(i / 4);
     const std::size_t pair = (i % 4) / 2 * 2;
     const double radius = std::sqrt(-2.0 * std::log(1.0 - unit(w[pair])));
@@ -74,7 +75,9 @@ struct random_stream {
   }
 
   /// A 32-bit word as a number in [0, 1).
-  [[nodiscard]] static constexpr double unit(std::uint32_t word) { return word * 0x1p-32; }
+  [[nodiscard]] VIERBEIN_HOST_DEVICE static constexpr double unit(std::uint32_t word) {
+    return word * 0x1p-32;
+  }
 };
 
 /// A uniformly random order of 0 ... n-1 (Fisher and Yates 1938, in Durstenfeld's form).

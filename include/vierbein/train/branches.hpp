@@ -111,7 +111,7 @@ class branch_trainer {
       try {
         const auto k = static_cast<std::size_t>(i);
         const index_t steps = plan.equal_steps ? longest : steps_of(*states[k], plan.epochs);
-        const flat_view mine{results.row(i), results.cols};
+        const flat_view mine{results.row_range(i, 1).data, results.cols};
         copy(theta, mine);
         reports[k] = train_branch(plan, plan.branches[k], *states[k], with, round, mine,
                                   states[k]->trains_nothing() ? 0 : steps, from, to);

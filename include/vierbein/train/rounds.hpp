@@ -57,7 +57,9 @@ class round_oracle final : public update_oracle {
     }
   }
 
-  [[nodiscard]] flat_view update(index_t i) const { return {updates().row(i), size()}; }
+  [[nodiscard]] flat_view update(index_t i) const {
+    return {updates().row_range(i, 1).data, size()};
+  }
   [[nodiscard]] double update_norm(index_t i) const {
     return std::sqrt(device_.squared_norm(update(i)));
   }

@@ -1,0 +1,250 @@
+// What the CUDA backend asks of the CUDA runtime: a device, memory, transfers; every call checked.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "vierbein/core/error.hpp"
+#include "vierbein/core/types.hpp"
+
+namespace vierbein::backend {
+
+namespace device {
+
+/// Throws unless a call of the CUDA runtime succeeded; `doing` is the operation that made it.
+inline void check(cudaError_t code, const char* call, const char* doing = nullptr) {
+  if (code == cudaSuccess) {
+    return;
+  }
+  static_cast<void>(cudaGetLastError());
+  const std::string place = doing == nullptr ? "cuda" : fmt::format("cuda, {}", doing);
+  if (code == cudaErrorNoKernelImageForDevice) {
+    throw error(place, fmt::format("{}: this program holds no kernels for the device: its compute "
+                                   "capability belongs in CMAKE_CUDA_ARCHITECTURES",
+                                   call));
+  }
+  throw error(place,
+              fmt::format("{}: {} ({})", call, cudaGetErrorString(code), cudaGetErrorName(code)));
+}
+
+inline double mebibytes(std::size_t bytes) {
+  return static_cast<double>(bytes) / (1024.0 * 1024.0);
+}
+
+/// "13.0" for CUDA's 13000.
+inline std::string version(int number) {
+  return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
+}
+
+/// Makes a device current for this thread. Throws, saying which of these is wrong: there is no
+/// driver, it is too old, there is no device, or none of that number.
+inline void select(int wanted) {
+  int driver = 0;
+  int runtime = 0;
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  require(driver > 0, "cuda",
+          "no NVIDIA driver is installed; a program built with CUDA {} needs one",
+          version(runtime));
+  int count = 0;
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  require(code != cudaErrorInsufficientDriver, "cuda",
+          "the driver supports CUDA {}, but the program was built with CUDA {}: a newer driver is "
+          "needed",
+          version(driver), version(runtime));
+  if (code != cudaErrorNoDevice) {
+    check(code, "cudaGetDeviceCount");
+  }
+  require(code != cudaErrorNoDevice && count > 0, "cuda", "this machine has no CUDA device");
+  require(wanted >= 0 && wanted < count, "cuda",
+          "expected the number of a device from 0 to {}, found {}", count - 1, wanted);
+  check(cudaSetDevice(wanted), "cudaSetDevice");
+}
+
+}  // namespace device
+
+/// Memory of the device that is current for the calling thread.
+struct device_memory {
+  [[nodiscard]] static void* allocate(std::size_t bytes) {
+    void* block = nullptr;
+    const cudaError_t code = cudaMalloc(&block, std::max<std::size_t>(bytes, 1));
+    if (code == cudaErrorMemoryAllocation) {
+      static_cast<void>(cudaGetLastError());
+      std::size_t free = 0;
+      std::size_t total = 0;
+      device::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+      throw error("cuda", fmt::format("out of device memory: {:.1f} MiB were asked for, {:.1f} of "
+                                      "{:.1f} MiB are free",
+                                      device::mebibytes(bytes), device::mebibytes(free),
+                                      device::mebibytes(total)));
+    }
+    device::check(code, "cudaMalloc");
+    return block;
+  }
+  /// Waits for the device first: what was begun may still use the block.
+  static void deallocate(void* block) noexcept {
+    static_cast<void>(cudaDeviceSynchronize());
+    static_cast<void>(cudaFree(block));
+  }
+};
+
+namespace device {
+
+/// Host memory that the device can read and write by itself.
+struct pinned_memory {
+  [[nodiscard]] static void* allocate(std::size_t bytes) {
+    void* block = nullptr;
+    check(cudaMallocHost(&block, bytes), "cudaMallocHost");
+    return block;
+  }
+  static void deallocate(void* block) noexcept { static_cast<void>(cudaFreeHost(block)); }
+};
+
+/// One block of memory that grows, forgetting what it held.
+template <class Memory>
+class block_of {
+ public:
+  block_of() = default;
+  block_of(const block_of&) = delete;
+  block_of& operator=(const block_of&) = delete;
+  ~block_of() { release(); }
+
+  [[nodiscard]] std::size_t capacity() const { return capacity_; }
+
+  /// At least so many bytes.
+  template <class T>
+  [[nodiscard]] T* at_least(std::size_t bytes) {
+    if (bytes > capacity_) {
+      const std::size_t wanted = std::max(bytes + bytes / 4, smallest);
+      release();
+      data_ = Memory::allocate(wanted);
+      capacity_ = wanted;
+    }
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  static constexpr std::size_t smallest = std::size_t{1} << 16;
+
+  void release() noexcept {
+    if (data_ != nullptr) {
+      Memory::deallocate(data_);
+    }
+    data_ = nullptr;
+    capacity_ = 0;
+  }
+
+  void* data_ = nullptr;
+  std::size_t capacity_ = 0;
+};
+
+/// A stream of one device and the memory that its operations share. Everything goes through the one
+/// stream, so that one operation's scratch memory may be the next one's.
+class context {
+ public:
+  explicit context(int device) {
+    select(device);
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  }
+  context(const context&) = delete;
+  context& operator=(const context&) = delete;
+  ~context() {
+    static_cast<void>(cudaStreamSynchronize(stream_));
+    static_cast<void>(cudaStreamDestroy(stream_));
+  }
+
+  [[nodiscard]] cudaStream_t stream() const { return stream_; }
+
+  /// Notes that an operation was put on the stream; throws when it could not be.
+  void launched(const char* operation) {
+    operation_ = operation;
+    check(cudaGetLastError(), "kernel launch", operation);
+  }
+
+  /// Waits until the stream has nothing left to do. An error on the device shows here.
+  void synchronise() {
+    const cudaError_t code = cudaStreamSynchronize(stream_);
+    if (code != cudaSuccess) {
+      check(code, "cudaStreamSynchronize",
+            fmt::format("waiting for the operations up to {}", operation_).c_str());
+    }
+    staged_ = 0;
+  }
+
+  /// Memory for partial results of one operation, and for the patches of convolutions, which uses
+  /// operations of the first kind.
+  template <class T>
+  [[nodiscard]] T* scratch(std::size_t bytes) {
+    return scratch_.at_least<T>(bytes);
+  }
+  template <class T>
+  [[nodiscard]] T* patches(std::size_t bytes) {
+    return patches_.at_least<T>(bytes);
+  }
+
+  /// Pinned memory to fill and to hand to `to_device` at once. It is used again after the next
+  /// synchronisation; when it is full, it waits for one, and doubles.
+  template <class T>
+  [[nodiscard]] T* stage(std::size_t bytes) {
+    const std::size_t padded = (bytes + 63) / 64 * 64;
+    if (staged_ + padded > staging_.capacity()) {
+      const std::size_t before = staging_.capacity();
+      synchronise();
+      const std::size_t doubled = std::min(2 * before, most_staging);
+      static_cast<void>(staging_.at_least<std::byte>(std::max(padded, doubled)));
+    }
+    std::byte* const first = staging_.at_least<std::byte>(padded) + staged_;
+    staged_ += padded;
+    return reinterpret_cast<T*>(first);
+  }
+
+  /// Rows of so many bytes from `stage` to the device, where they begin `pitch` bytes apart.
+  void to_device(const void* from, void* to, std::size_t width, std::size_t rows,
+                 std::size_t pitch) {
+    if (width == 0 || rows == 0) {
+      return;
+    }
+    if (pitch == width || rows == 1) {
+      check(cudaMemcpyAsync(to, from, width * rows, cudaMemcpyHostToDevice, stream_),
+            "cudaMemcpyAsync", "upload");
+    } else {
+      check(cudaMemcpy2DAsync(to, pitch, from, width, width, rows, cudaMemcpyHostToDevice, stream_),
+            "cudaMemcpy2DAsync", "upload");
+    }
+  }
+
+  /// The same from the device, waiting until it is done; the result is valid until the next call.
+  template <class T>
+  [[nodiscard]] const T* to_host(const void* from, std::size_t width, std::size_t rows,
+                                 std::size_t pitch) {
+    T* const to = received_.at_least<T>(width * rows);
+    if (width > 0 && rows > 0) {
+      if (pitch == width || rows == 1) {
+        check(cudaMemcpyAsync(to, from, width * rows, cudaMemcpyDeviceToHost, stream_),
+              "cudaMemcpyAsync", "download");
+      } else {
+        check(
+            cudaMemcpy2DAsync(to, width, from, pitch, width, rows, cudaMemcpyDeviceToHost, stream_),
+            "cudaMemcpy2DAsync", "download");
+      }
+    }
+    synchronise();
+    return to;
+  }
+
+ private:
+  static constexpr std::size_t most_staging = std::size_t{1} << 28;
+
+  cudaStream_t stream_ = nullptr;
+  const char* operation_ = "the first";
+  block_of<device_memory> scratch_, patches_;
+  block_of<pinned_memory> staging_, received_;
+  std::size_t staged_ = 0;
+};
+
+}  // namespace device
+}  // namespace vierbein::backend
