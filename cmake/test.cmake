@@ -1,7 +1,7 @@
 # cmake -P cmake/test.cmake: installs what is missing, builds with g++ and with clang 19 and its
 # sanitizers, runs all tests, and closes with one line "N passed, N failed". A test program counts
 # with its test cases, every other test as one. `cmake -D presets=clang -P cmake/test.cmake` takes
-# clang without sanitizers instead, or any other list of presets.
+# clang without sanitizers instead, and with it the examples; any list of presets will do.
 if(NOT DEFINED presets)
   set(presets gcc asan)
 endif()

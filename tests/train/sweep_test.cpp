@@ -65,13 +65,13 @@ const std::vector<double> weights{0.5, 2, 1.25};
 
 struct fixed_by_losses {
   using weighting_kind = vb::loss_based;
-  void weigh(vb::losses, vb::weights w) const { std::ranges::copy(weights, w.begin()); }
+  void weigh(vb::losses, vb::weights w) const { std::copy_n(weights.begin(), w.size(), w.begin()); }
 };
 
 struct fixed_by_gram {
   using weighting_kind = vb::gram_based;
   void weigh(vb::losses, vb::gram_matrix, vb::weights w) const {
-    std::ranges::copy(weights, w.begin());
+    std::copy_n(weights.begin(), w.size(), w.begin());
   }
 };
 
@@ -112,7 +112,7 @@ struct fixed_by_rows {
       d[static_cast<std::size_t>(k)] = static_cast<T>(total);
     }
   }
-  void worth(vb::weights w) const { std::ranges::copy(weights, w.begin()); }
+  void worth(vb::weights w) const { std::copy_n(weights.begin(), w.size(), w.begin()); }
 };
 
 struct observer {
