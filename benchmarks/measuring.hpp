@@ -52,8 +52,8 @@ inline void print_environment(int threads) {
   const std::string compiler = "g++ " __VERSION__;
 #endif
   fmt::print("# compiler: {}\n# options: {}\n", compiler, VIERBEIN_BENCHMARK_FLAGS);
-  fmt::print("# vector instructions: {}\n# threads: {}\n", Eigen::SimdInstructionSetsInUse(),
-             threads);
+  fmt::print("# registers: {} of {} bytes\n# threads: {}\n", vierbein::backend::detail::registers,
+             vierbein::backend::detail::register_bytes, threads);
 }
 
 /// Independent standard normal numbers, (rows, cols).

@@ -1,4 +1,4 @@
-#include "vierbein/backend/eigen.hpp"  // before all other Eigen headers
+#include "vierbein/backend/engine/eigen_core.hpp"  // before all other Eigen headers
 
 #include <fmt/format.h>
 

@@ -22,7 +22,7 @@ using vb::testing::allocation_counter;
 namespace {
 
 // Four tasks: a trunk with layer norm and dropout, stacked task modules, masked losses, their
-// spread; Adam. Products are large enough for several threads and for Eigen to want its buffers.
+// spread; Adam. Products are large enough for several threads and for several panels.
 struct training {
   static constexpr std::size_t tasks = 4;
   vb::parameters<float> theta;

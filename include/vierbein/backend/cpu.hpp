@@ -1,4 +1,4 @@
-// The CPU backend: Eigen's product kernel, OpenMP threads, fixed chunks.
+// The CPU backend: an engine for products, OpenMP threads, fixed chunks.
 #pragma once
 
 #if defined(_OPENMP)
@@ -12,7 +12,9 @@
 #include <type_traits>
 
 #include "vierbein/backend/cpu_convolution.hpp"
+#include "vierbein/backend/engine/tiled.hpp"
 #include "vierbein/backend/host.hpp"
+#include "vierbein/backend/lanes.hpp"
 
 namespace vierbein::backend {
 
@@ -66,10 +68,10 @@ class flush_subnormals {
 
 }  // namespace detail
 
-/// Eigen and OpenMP. Work is cut into chunks whose size depends on the work alone, so results are
-/// the same bit for bit whatever the number of threads.
-template <Scalar T>
-class basic_cpu : public host<basic_cpu<T>, T> {
+/// OpenMP threads, and for products an engine (backend/engine). Work is cut into chunks whose size
+/// depends on the work alone, so results are the same bit for bit whatever the number of threads.
+template <Scalar T, ProductEngine Engine = engine::tiled>
+class basic_cpu : public host<basic_cpu<T, Engine>, T> {
  public:
   using view = matrix_view<T>;
   using const_view = matrix_view<const T>;
@@ -120,13 +122,12 @@ class basic_cpu : public host<basic_cpu<T>, T> {
       }
       const index_t n = std::min(product_rows, group[i].c.rows - first);
       const view c = group[i].c.row_range(first, n);
-      if (!accumulate) {
-        clear(c);
-      }
+      engine::start<T> from = accumulate ? engine::itself(c) : engine::start<T>{};
       for (std::size_t j = i; j < group.size() && group[j].c.data == group[i].c.data; ++j) {
         const const_view a = kind == transposition::tn ? group[j].a.col_range(first, n)
                                                        : group[j].a.row_range(first, n);
-        detail::add_product<T>(kind, a, group[j].b, c);
+        product(kind, a, group[j].b, from, c);
+        from = engine::itself(c);
       }
     });
   }
@@ -148,7 +149,7 @@ class basic_cpu : public host<basic_cpu<T>, T> {
   }
 
   void convolve(const convolution_layer<T, host_space>& layer, activation act) const {
-    const detail::convolution<T> work(layer, act);
+    const detail::convolution<T, Engine> work(layer, act);
     const index_t images = work.images_together();
     each((layer.x.rows + images - 1) / images, work.cost() > product_threshold, [&](index_t piece) {
       work.forward(piece * images, std::min(layer.x.rows, (piece + 1) * images));
@@ -157,7 +158,7 @@ class basic_cpu : public host<basic_cpu<T>, T> {
 
   void convolve_backward(const convolution_layer<T, host_space>& layer, activation act,
                          std::span<const convolution_slab<T, host_space>> slabs) const {
-    const detail::convolution<T> work(layer, act);
+    const detail::convolution<T, Engine> work(layer, act);
     // Every piece sums the gradients of its images apart; these sums are added in order.
     const index_t images = work.images_apart();
     const index_t pieces = (layer.x.rows + images - 1) / images;
@@ -218,6 +219,29 @@ class basic_cpu : public host<basic_cpu<T>, T> {
                                  static_cast<double>(scale) * total);
   }
 
+  void adam_step(array_view<T> theta, array_view<const T> g, T scale, array_view<T> m,
+                 array_view<T> v, const adam_coefficients& k) const {
+    const auto rule = k.rule<T>();
+    run(theta.size, 10, [&](index_t first, index_t last) {
+      constexpr index_t n = detail::lanes<T>;
+      index_t i = first;
+      for (; i + n <= last; i += n) {
+        adam_lanes(rule, theta.data + i, g.data + i, scale, m.data + i, v.data + i);
+      }
+      if (i < last) {  // the rest in a register too, so that its numbers are rounded alike
+        T rest[4][n] = {};
+        const T* const from[] = {theta.data + i, g.data + i, m.data + i, v.data + i};
+        for (int j = 0; j < 4; ++j) {
+          std::copy_n(from[j], last - i, rest[j]);
+        }
+        adam_lanes(rule, rest[0], rest[1], scale, rest[2], rest[3]);
+        std::copy_n(rest[0], last - i, theta.data + i);
+        std::copy_n(rest[2], last - i, m.data + i);
+        std::copy_n(rest[3], last - i, v.data + i);
+      }
+    });
+  }
+
   [[nodiscard]] double squared_norm(array_view<const T> x) const {
     return add_up(x.size, 2, [&](index_t first, index_t last) {
       constexpr index_t lanes = 16;
@@ -274,48 +298,54 @@ class basic_cpu : public host<basic_cpu<T>, T> {
          [&](index_t k) { f(k * width, std::min(width, cols - k * width)); });
   }
 
-  static void clear(view c) {
-    for (index_t r = 0; r < c.rows; ++r) {
-      std::fill_n(c.row(r), c.cols, T{0});
+  VIERBEIN_WHOLE_REGISTERS static void adam_lanes(const formula::adam_rule<T>& rule, T* p,
+                                                  const T* g, T scale, T* m, T* v) {
+    using detail::at;
+    const detail::lanes_of<T> gradient = scale * at(g);
+    detail::lanes_of<T> first = at(m);
+    detail::lanes_of<T> root = at(v);
+    detail::lanes_of<T> position = at(p);
+    rule.moments(gradient, first, root);
+    at(m) = first;
+    at(v) = root;
+    detail::take_root<T>(root);
+    rule.move(position, first, root);
+    at(p) = position;
+  }
+
+  static void product(transposition kind, const_view a, const_view b, engine::start<T> s, view c) {
+    switch (kind) {
+      case transposition::nn: Engine::template run<false, false, T>(a, b, s, c, false); break;
+      case transposition::nt: Engine::template run<false, true, T>(a, b, s, c, false); break;
+      case transposition::tn: Engine::template run<true, false, T>(a, b, s, c, false); break;
     }
   }
 
   static void affine_rows(const affine_layer<T, host_space>& layer, activation act, index_t first,
                           index_t n) {
     const view y = layer.y.row_range(first, n);
-    for (index_t r = 0; r < n; ++r) {  // the product is added to what stands here
-      T* to = y.row(r);
-      const T* bias = layer.bias.data;
-      if (layer.addend.data != nullptr) {
-        const T* addend = layer.addend.row(first + r);
-        for (index_t c = 0; c < y.cols; ++c) {
-          to[c] = addend[c] + (bias != nullptr ? bias[c] : T{0});
+    const T* const bias = layer.bias.data;
+    engine::start<T> from{bias, 0};
+    if (layer.addend.data != nullptr) {
+      from = {layer.addend.row(first), layer.addend.stride};
+      if (bias != nullptr) {
+        for (index_t r = 0; r < n; ++r) {
+          for (index_t c = 0; c < y.cols; ++c) {
+            y(r, c) = from.row(r)[c] + bias[c];
+          }
         }
-      } else if (bias != nullptr) {
-        std::copy_n(bias, y.cols, to);
-      } else {
-        std::fill_n(to, y.cols, T{0});
+        from = engine::itself(y);
       }
     }
-    detail::add_product<T>(transposition::nn, layer.x.row_range(first, n), layer.w, y);
-    if (layer.argument.data != nullptr) {
-      for (index_t r = 0; r < n; ++r) {
-        std::copy_n(y.row(r), y.cols, layer.argument.row(first + r));
-      }
+    const bool rectify = act == activation::relu && layer.argument.data == nullptr;
+    Engine::template run<false, false, T>(layer.x.row_range(first, n), layer.w, from, y, rectify);
+    for (index_t r = 0; r < n && layer.argument.data != nullptr; ++r) {
+      std::copy_n(y.row(r), y.cols, layer.argument.row(first + r));
     }
-    if (act == activation::relu) {
-      for (index_t r = 0; r < n; ++r) {
-        T* to = y.row(r);
-        for (index_t c = 0; c < y.cols; ++c) {
-          to[c] = to[c] < 0 ? T{0} : to[c];
-        }
-      }
-    } else if (act != activation::identity) {
-      for (index_t r = 0; r < n; ++r) {
-        T* to = y.row(r);
-        for (index_t c = 0; c < y.cols; ++c) {
-          to[c] = formula::activate(act, to[c]);
-        }
+    for (index_t r = 0; r < n && !rectify && act != activation::identity; ++r) {
+      T* const to = y.row(r);
+      for (index_t c = 0; c < y.cols; ++c) {
+        to[c] = formula::activate(act, to[c]);
       }
     }
   }

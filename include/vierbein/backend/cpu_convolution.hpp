@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <span>
 
-#include "vierbein/backend/cpu_product.hpp"
+#include "vierbein/backend/concept.hpp"
+#include "vierbein/backend/engine/concept.hpp"
 #include "vierbein/backend/image_kernels.hpp"
+#include "vierbein/core/arena.hpp"
 
 namespace vierbein::backend::detail {
 
@@ -16,7 +18,7 @@ namespace vierbein::backend::detail {
 ///     planes   Pᵀ (K, m): where a row of Y is shorter than a register:  Yᵀ = Wᵀ Pᵀ
 /// All sizes depend on the shapes alone, so that the bits of a result do not depend on the number
 /// of threads. Scratch memory is kept by each thread.
-template <Scalar T>
+template <Scalar T, ProductEngine Engine>
 class convolution {
  public:
   using layer_type = convolution_layer<T, host_space>;
@@ -55,7 +57,9 @@ class convolution {
         for (index_t o = 0; o < out_.channels; ++o) {
           std::fill_n(result + o * m, m, layer_.bias.data != nullptr ? layer_.bias.data[o] : T{0});
         }
-        add_product<true, false, T>(layer_.w, {panel, depth_, m}, {result, out_.channels, m});
+        const view planes{result, out_.channels, m};
+        Engine::template run<true, false, T>(layer_.w, {panel, depth_, m}, engine::itself(planes),
+                                             planes, false);
         if (layer_.argument.data != nullptr) {
           transpose(result, out_.channels, m, rows_of(layer_.argument, line, m).data);
         }
@@ -63,18 +67,15 @@ class convolution {
         transpose(result, out_.channels, m, y.data);
         return;
       }
-      for (index_t r = 0; r < m; ++r) {
-        if (layer_.bias.data != nullptr) {
-          image_kernels::copy_short(layer_.bias.data, out_.channels, y.row(r));
-        } else {
-          std::fill_n(y.row(r), out_.channels, T{0});
-        }
-      }
-      add_product<false, false, T>({panel, m, depth_}, layer_.w, y);
+      const bool rectify = act_ == activation::relu && layer_.argument.data == nullptr;
+      Engine::template run<false, false, T>({panel, m, depth_}, layer_.w, {layer_.bias.data, 0}, y,
+                                            rectify);
       if (layer_.argument.data != nullptr) {
         std::copy_n(y.data, y.size(), rows_of(layer_.argument, line, m).data);
       }
-      activate(y.data, y.size());
+      if (!rectify) {
+        activate(y.data, y.size());
+      }
     });
   }
 
@@ -127,11 +128,10 @@ class convolution {
           to += out_.channels * (depth_ + 1);
         }
         if (slab.dx.data != nullptr) {
-          std::fill_n(rest, size, T{0});
           if (planes_) {
-            add_product<false, true, T>(layer_.w, dz, {rest, depth_, m});
+            Engine::template run<false, true, T>(layer_.w, dz, {}, {rest, depth_, m}, false);
           } else {
-            add_product<false, true, T>(dz, layer_.w, {rest, m, depth_});
+            Engine::template run<false, true, T>(dz, layer_.w, {}, {rest, m, depth_}, false);
           }
           scatter(slab.dx, line, lines, rest);
         }
@@ -282,9 +282,11 @@ class convolution {
     if (slab.dw.data != nullptr) {
       const view dw{sums, out_.channels, depth_, apart};
       if (planes_) {
-        add_product<true, true, T>(dz, {panel, depth_, dz.rows}, dw);
+        Engine::template run<true, true, T>(dz, {panel, depth_, dz.rows}, engine::itself(dw), dw,
+                                            false);
       } else {
-        add_product<true, false, T>(dz, {panel, dz.rows, depth_}, dw);
+        Engine::template run<true, false, T>(dz, {panel, dz.rows, depth_}, engine::itself(dw), dw,
+                                             false);
       }
     }
     if (slab.db.data == nullptr) {

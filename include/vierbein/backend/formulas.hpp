@@ -185,9 +185,19 @@ template <class T>
 struct adam_rule {
   T rate, shrink, b1, b2, root, epsilon;
   VIERBEIN_HOST_DEVICE void operator()(T& p, T g, T& m, T& v) const {
+    moments(g, m, v);
+    move(p, m, std::sqrt(v));
+  }
+
+  /// Its two halves; V is T or a register of them, `root_v` is √v.
+  template <class V>
+  VIERBEIN_HOST_DEVICE void moments(const V& g, V& m, V& v) const {
     m = b1 * m + (1 - b1) * g;
     v = b2 * v + (1 - b2) * g * g;
-    p = shrink * p - rate * m / (std::sqrt(v) * root + epsilon);
+  }
+  template <class V>
+  VIERBEIN_HOST_DEVICE void move(V& p, const V& m, const V& root_v) const {
+    p = shrink * p - rate * m / (root_v * root + epsilon);
   }
 };
 

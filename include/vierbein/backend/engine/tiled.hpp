@@ -1,0 +1,322 @@
+// Products by a kernel of our own, made for the sizes of small networks, where packing both
+// operands, as kernels for large matrices do, costs as much as the arithmetic.
+//
+// C is cut into tiles of R rows times one or two registers, whose sums stay in registers while the
+// loop runs over the depth. Each step loads one or two registers of B and multiplies them by R
+// single numbers of A, which are read where they lie. B is copied into a panel of consecutive rows
+// first, unless C has few rows. The width of a register comes from the compiler's target; there are
+// no instructions of a particular machine.
+//
+// An element of C is the sum over the depth in order, in stretches of `depth_block`, whatever tile
+// it belongs to: a row's result does not depend on how many rows there are. (Matrices of one column
+// are the exception: their dot products run over registers.)
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "vierbein/backend/engine/concept.hpp"
+#include "vierbein/backend/lanes.hpp"
+
+namespace vierbein::backend::engine {
+
+namespace detail {
+
+using backend::detail::at;
+using backend::detail::lanes;
+using backend::detail::lanes_of;
+
+inline constexpr int most_rows = backend::detail::registers == 32 ? 12 : 6;  // of a tile
+inline constexpr index_t depth_block = 256;
+
+/// C = S + A B for a tile of `Rows` rows and `Registers` registers; b's rows lie `stride` apart.
+template <bool TransposeA, int Rows, int Registers, class T>
+[[gnu::noinline]] VIERBEIN_WHOLE_REGISTERS void tile(const T* a, index_t a_stride, const T* b,
+                                                     index_t stride, index_t depth, start<T> s,
+                                                     T* c, index_t c_stride, bool rectify) {
+  lanes_of<T> sum[Rows][Registers];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < Registers; ++v) {
+      sum[r][v] = lanes_of<T>{};
+    }
+  }
+  // Rows of A in threes: their distances are then in the instructions, which spares pointers.
+  constexpr int together = 3;
+  const T* base[(Rows + together - 1) / together];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; r += together) {
+    base[r / together] = a + (TransposeA ? r : r * a_stride);
+  }
+  for (index_t k = 0; k < depth; ++k) {
+    lanes_of<T> row[Registers];
+#pragma GCC unroll 16
+    for (int v = 0; v < Registers; ++v) {
+      row[v] = at(b + v * lanes<T>);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const T factor = TransposeA ? a[r] : base[r / together][r % together * a_stride + k];
+#pragma GCC unroll 16
+      for (int v = 0; v < Registers; ++v) {
+        sum[r][v] += factor * row[v];
+      }
+    }
+    b += stride;
+    if (TransposeA) {
+      a += a_stride;
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < Registers; ++v) {
+      lanes_of<T> value = sum[r][v];
+      if (s.data != nullptr) {
+        value += at(s.row(r) + v * lanes<T>);
+      }
+      if (rectify) {
+        value = value < 0 ? lanes_of<T>{} : value;
+      }
+      at(c + r * c_stride + v * lanes<T>) = value;
+    }
+  }
+}
+
+/// A panel: `cols` <= Registers · lanes columns of C, all rows.
+template <bool TransposeA, int Registers, class T>
+struct panel {
+  matrix_view<const T> a;
+  const T* b;  // (depth, Registers · lanes), rows `stride` apart
+  index_t stride;
+  index_t depth;
+  start<T> s;
+  matrix_view<T> c;
+  bool rectify;
+
+  void run() const {
+    index_t row = 0;
+    down_by<most_rows>(row);
+    if constexpr (most_rows > 8) {
+      down_by<8>(row);
+    }
+    down_by<4>(row);
+    down_by<2>(row);
+    down_by<1>(row);
+  }
+
+ private:
+  template <int Rows>
+  void down_by(index_t& row) const {
+    constexpr index_t width = Registers * lanes<T>;
+    for (; row + Rows <= c.rows; row += Rows) {
+      const T* const first = TransposeA ? a.data + row : a.row(row);
+      const start<T> from = s.from_row(row);
+      if (c.cols == width) {
+        tile<TransposeA, Rows, Registers>(first, a.stride, b, stride, depth, from, c.row(row),
+                                          c.stride, rectify);
+        continue;
+      }
+      T whole[Rows * width];
+      tile<TransposeA, Rows, Registers>(first, a.stride, b, stride, depth, start<T>{}, whole, width,
+                                        false);
+      for (int r = 0; r < Rows; ++r) {
+        for (index_t j = 0; j < c.cols; ++j) {
+          const T value = whole[r * width + j] + (from.data != nullptr ? from.row(r)[j] : T{0});
+          c(row + r, j) = rectify && value < 0 ? T{0} : value;
+        }
+      }
+    }
+  }
+};
+
+/// The squares of `Side` numbers exchanged across the diagonal: one stage of transposing a matrix
+/// of as many registers as a register has numbers.
+template <index_t Side, class T, int... I>
+inline void exchange(lanes_of<T>& upper, lanes_of<T>& lower, std::integer_sequence<int, I...>) {
+  constexpr int n = static_cast<int>(lanes<T>);
+  constexpr int side = static_cast<int>(Side);
+  const lanes_of<T> x = upper;
+  const lanes_of<T> y = lower;
+  upper = __builtin_shufflevector(x, y, (I / side % 2 == 0 ? I : n + I - side)...);
+  lower = __builtin_shufflevector(x, y, (I / side % 2 == 0 ? I + side : n + I)...);
+}
+template <index_t Side, class T>
+inline void transpose_stage(lanes_of<T>* rows) {
+#pragma GCC unroll 16
+  for (index_t i = 0; i < lanes<T>; ++i) {
+    if ((i & Side) == 0) {
+      exchange<Side, T>(rows[i], rows[i + Side],
+                        std::make_integer_sequence<int, static_cast<int>(lanes<T>)>{});
+    }
+  }
+  if constexpr (Side > 1) {
+    transpose_stage<Side / 2, T>(rows);
+  }
+}
+
+/// to = fromᵀ for a square of as many rows as a register has numbers; rows from `count` on are 0.
+template <class T>
+VIERBEIN_WHOLE_REGISTERS inline void transpose_square(const T* from, index_t from_stride,
+                                                      index_t count, T* to, index_t to_stride) {
+  lanes_of<T> rows[lanes<T>];
+#pragma GCC unroll 16
+  for (index_t i = 0; i < lanes<T>; ++i) {
+    rows[i] = lanes_of<T>{};
+    if (i < count) {
+      rows[i] = at(from + i * from_stride);
+    }
+  }
+  transpose_stage<lanes<T> / 2, T>(rows);
+#pragma GCC unroll 16
+  for (index_t i = 0; i < lanes<T>; ++i) {
+    at(to + i * to_stride) = rows[i];
+  }
+}
+
+/// Copies `cols` columns of B, or of Bᵀ, into rows of `Registers` registers that lie one behind the
+/// other; what is missing becomes 0.
+template <bool TransposeB, int Registers, class T>
+void pack(const T* b, index_t stride, index_t depth, index_t cols, T* to) {
+  constexpr index_t n = lanes<T>;
+  constexpr index_t width = Registers * n;
+  index_t k = 0;  // up to here in whole registers
+  if constexpr (TransposeB) {
+    for (; k + n <= depth; k += n) {
+      for (index_t j = 0; j < width; j += n) {
+        transpose_square(b + j * stride + k, stride, cols - j, to + k * width + j, width);
+      }
+    }
+  } else {
+    for (; k < depth && cols == width; ++k) {
+#pragma GCC unroll 2
+      for (int v = 0; v < Registers; ++v) {
+        at(to + k * width + v * n) = at(b + k * stride + v * n);
+      }
+    }
+  }
+  for (; k < depth; ++k) {
+    for (index_t j = 0; j < width; ++j) {
+      to[k * width + j] = j >= cols ? T{0} : TransposeB ? b[j * stride + k] : b[k * stride + j];
+    }
+  }
+}
+
+/// c(i) = s(i) + a(i, :) · x, where x lies in one piece; c's numbers lie `c_stride` apart.
+template <class T>
+[[gnu::noinline]] VIERBEIN_WHOLE_REGISTERS void dots(matrix_view<const T> a, const T* x, const T* s,
+                                                     index_t s_stride, T* c, index_t c_stride,
+                                                     bool rectify) {
+  constexpr index_t n = lanes<T>;
+  constexpr int together = 4;
+  for (index_t row = 0; row < a.rows; row += together) {
+    const auto rows = static_cast<int>(std::min<index_t>(together, a.rows - row));
+    const T* from[together];  // a missing row is the last one once more
+    for (int r = 0; r < together; ++r) {
+      from[r] = a.row(row + std::min(r, rows - 1));
+    }
+    lanes_of<T> sum[together] = {};
+    index_t k = 0;
+    for (; k + n <= a.cols; k += n) {
+#pragma GCC unroll 4
+      for (int r = 0; r < together; ++r) {
+        sum[r] += at(from[r] + k) * at(x + k);
+      }
+    }
+    for (int r = 0; r < rows; ++r) {
+      T total = 0;
+      for (index_t i = 0; i < n; ++i) {
+        total += sum[r][i];
+      }
+      for (index_t i = k; i < a.cols; ++i) {
+        total += from[r][i] * x[i];
+      }
+      total += s != nullptr ? s[(row + r) * s_stride] : T{0};
+      c[(row + r) * c_stride] = rectify && total < 0 ? T{0} : total;
+    }
+  }
+}
+
+}  // namespace detail
+
+/// The default engine: tiles in registers, B packed, A read in place.
+struct tiled {
+  template <bool TransposeA, bool TransposeB, Scalar T>
+  [[gnu::noinline]] static void run(matrix_view<const T> a, matrix_view<const T> b, start<T> s,
+                                    matrix_view<T> c, bool rectify) {
+    const index_t depth = TransposeA ? a.rows : a.cols;
+    if (c.size() == 0) {
+      return;
+    }
+    if constexpr (!TransposeA) {
+      if (c.cols == 1 && (TransposeB || b.stride == 1)) {  // matrix times vector
+        detail::dots({a.data, c.rows, depth, a.stride}, b.data, s.data, s.stride, c.data, c.stride,
+                     rectify);
+        return;
+      }
+      if (c.rows == 1 && TransposeB) {  // vector times matrix
+        detail::dots({b.data, c.cols, depth, b.stride}, a.data, s.data, 1, c.data, 1, rectify);
+        return;
+      }
+    } else if (!TransposeB && c.cols == 1 && c.stride == 1 && c.rows > 1 &&
+               (s.data == nullptr || s.stride == 1)) {  // the same; a column is written as a row
+      run<true, false, T>(b, a, {s.data, 0}, {c.data, 1, c.rows}, rectify);
+      return;
+    }
+    index_t k = 0;
+    do {
+      const index_t n = std::min(detail::depth_block, depth - k);
+      stretch<TransposeA, TransposeB, T>(TransposeA ? a.row_range(k, n) : a.col_range(k, n),
+                                         TransposeB ? b.col_range(k, n) : b.row_range(k, n), n,
+                                         k == 0 ? s : itself(c), c, rectify && k + n == depth);
+      k += n;
+    } while (k < depth);
+  }
+
+ private:
+  // run() for a depth of at most `depth_block`, panel by panel.
+  template <bool TransposeA, bool TransposeB, class T>
+  static void stretch(matrix_view<const T> a, matrix_view<const T> b, index_t depth, start<T> s,
+                      matrix_view<T> c, bool rectify) {
+    constexpr index_t narrow = detail::lanes<T>;
+    constexpr index_t wide = 2 * narrow;
+    constexpr index_t very_wide = 8 * narrow;
+    index_t j = 0;
+    if constexpr (!TransposeB) {  // a single row needs many registers to keep the units busy
+      for (; c.rows == 1 && j + very_wide <= c.cols; j += very_wide) {
+        detail::tile<TransposeA, 1, 8, T>(a.data, a.stride, b.data + j, b.stride, depth,
+                                          s.from_column(j), c.data + j, c.stride, rectify);
+      }
+    }
+    while (j < c.cols) {
+      const index_t cols = std::min(wide, c.cols - j);
+      const matrix_view<const T> bj = TransposeB ? b.row_range(j, cols) : b.col_range(j, cols);
+      if (cols > narrow) {
+        columns<TransposeA, TransposeB, 2>(a, bj, depth, s.from_column(j), c.col_range(j, cols),
+                                           rectify);
+      } else {
+        columns<TransposeA, TransposeB, 1>(a, bj, depth, s.from_column(j), c.col_range(j, cols),
+                                           rectify);
+      }
+      j += cols;
+    }
+  }
+
+  // The same for a few columns, which `Registers` registers hold.
+  template <bool TransposeA, bool TransposeB, int Registers, class T>
+  static void columns(matrix_view<const T> a, matrix_view<const T> b, index_t depth, start<T> s,
+                      matrix_view<T> c, bool rectify) {
+    constexpr index_t width = Registers * detail::lanes<T>;
+    if (!TransposeB && c.cols == width && c.rows <= 2 * detail::most_rows) {
+      detail::panel<TransposeA, Registers, T>{a, b.data, b.stride, depth, s, c, rectify}.run();
+      return;
+    }
+    alignas(64) T packed[detail::depth_block * width];
+    detail::pack<TransposeB, Registers>(b.data, b.stride, depth, c.cols, packed);
+    detail::panel<TransposeA, Registers, T>{a, packed, width, depth, s, c, rectify}.run();
+  }
+};
+
+}  // namespace vierbein::backend::engine

@@ -1,0 +1,207 @@
+// Every engine against plain loops in double, on all kinds of shapes, and what the default engine
+// promises besides.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "vierbein/backend/cpu.hpp"
+#include "vierbein/backend/engine/eigen.hpp"
+#include "vierbein/backend/engine/tiled.hpp"
+#include "vierbein/core/random.hpp"
+
+namespace vb = vierbein;
+using vb::index_t;
+namespace engine = vb::backend::engine;
+
+namespace {
+
+/// A matrix within a larger one of other numbers, which must stay as they are.
+template <class T>
+struct framed {
+  framed(index_t rows, index_t cols, index_t gap, std::uint64_t seed)
+      : stride(cols + gap), elements(static_cast<std::size_t>(rows * stride + 1)) {
+    const vb::random_stream stream{seed, vb::name_hash("engine")};
+    for (std::size_t i = 0; i < elements.size(); ++i) {
+      elements[i] = static_cast<T>(stream.normal(i));
+    }
+    view = {elements.data() + 1, rows, cols, stride};  // at an odd address
+  }
+  index_t stride;
+  std::vector<T> elements;
+  vb::matrix_view<T> view;
+};
+
+enum class beginning { zero, bias, rows, itself };
+
+struct dimensions {
+  index_t rows, cols, depth;
+};
+
+template <class Engine, bool TransposeA, bool TransposeB, class T>
+void check(dimensions d, beginning kind, bool rectify, index_t gap) {
+  CAPTURE(d.rows);
+  CAPTURE(d.cols);
+  CAPTURE(d.depth);
+  CAPTURE(static_cast<int>(kind));
+  CAPTURE(rectify);
+  CAPTURE(gap);
+  const auto a =
+      TransposeA ? framed<T>(d.depth, d.rows, gap, 1) : framed<T>(d.rows, d.depth, gap, 1);
+  const auto b =
+      TransposeB ? framed<T>(d.cols, d.depth, gap, 2) : framed<T>(d.depth, d.cols, gap, 2);
+  const framed<T> s(d.rows, d.cols, gap, 3);
+  framed<T> c(d.rows, d.cols, gap, 4);
+  const framed<T> before = c;
+  engine::start<T> start{};
+  if (kind == beginning::itself) {
+    start = engine::itself(c.view);
+  } else if (kind != beginning::zero) {
+    start = {s.view.data, kind == beginning::bias ? 0 : s.stride};
+  }
+  Engine::template run<TransposeA, TransposeB, T>(a.view, b.view, start, c.view, rectify);
+
+  const double unit = static_cast<double>(std::numeric_limits<T>::epsilon());
+  double worst = 0;  // error in units of what the rounding of a sum may be
+  for (index_t r = 0; r < d.rows; ++r) {
+    for (index_t j = 0; j < d.cols; ++j) {
+      const auto at = static_cast<std::size_t>(1 + r * c.stride + j);
+      double total = kind == beginning::zero     ? 0.0
+                     : kind == beginning::itself ? static_cast<double>(before.elements[at])
+                     : kind == beginning::bias   ? static_cast<double>(s.view(0, j))
+                                                 : static_cast<double>(s.view(r, j));
+      double size = std::abs(total);
+      for (index_t k = 0; k < d.depth; ++k) {
+        const double term = static_cast<double>(TransposeA ? a.view(k, r) : a.view(r, k)) *
+                            static_cast<double>(TransposeB ? b.view(j, k) : b.view(k, j));
+        total += term;
+        size += std::abs(term);
+      }
+      total = rectify && total < 0 ? 0 : total;
+      worst = std::max(
+          worst, std::abs(static_cast<double>(c.elements[at]) - total) / (unit * (size + 1e-30)));
+    }
+  }
+  CHECK(worst < 4 + std::sqrt(static_cast<double>(d.depth)));
+  for (std::size_t i = 0; i < c.elements.size(); ++i) {  // the frame
+    const auto at = static_cast<index_t>(i) - 1;
+    if (at < 0 || at / c.stride >= d.rows || at % c.stride >= d.cols) {
+      REQUIRE(c.elements[i] == before.elements[i]);
+    }
+  }
+}
+
+template <class Engine, class T>
+void check_all(dimensions d, beginning kind, bool rectify, index_t gap) {
+  check<Engine, false, false, T>(d, kind, rectify, gap);
+  check<Engine, false, true, T>(d, kind, rectify, gap);
+  check<Engine, true, false, T>(d, kind, rectify, gap);
+  check<Engine, true, true, T>(d, kind, rectify, gap);
+}
+
+template <class Engine, class T>
+void check_shapes() {
+  const index_t n = vb::backend::detail::lanes<T>;
+  for (const index_t rows : {index_t{1}, index_t{2}, index_t{3}, index_t{13}, 2 * n + 1}) {
+    for (const index_t cols : {index_t{1}, index_t{3}, n, n + 1, 2 * n, 2 * n + 5, 9 * n}) {
+      for (const index_t depth : {index_t{0}, index_t{1}, n - 1, n, 2 * n + 3}) {
+        check_all<Engine, T>({rows, cols, depth}, beginning::zero, false, 0);
+        check_all<Engine, T>({rows, cols, depth}, beginning::itself, depth % 2 == 0, 3);
+      }
+      check_all<Engine, T>({rows, cols, 5}, beginning::bias, true, 1);
+      check_all<Engine, T>({rows, cols, 5}, beginning::rows, false, 2);
+    }
+  }
+  // more than one stretch of the depth, rectified at the end only
+  for (const index_t rows : {1, 2, 67}) {
+    for (const index_t cols : {1, 10, 40}) {
+      check_all<Engine, T>({rows, cols, 600}, beginning::bias, true, 0);
+      check_all<Engine, T>({rows, cols, 512}, beginning::itself, false, 1);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("an engine computes S + A B for all shapes, strides and transpositions", Engine,
+                   engine::tiled, engine::eigen) {
+  static_assert(vb::ProductEngine<Engine>);
+  check_shapes<Engine, float>();
+  check_shapes<Engine, double>();
+}
+
+TEST_CASE_TEMPLATE("an engine passes NaN on, also where it rectifies", Engine, engine::tiled,
+                   engine::eigen) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const index_t cols : {1, 5, 32, 40}) {
+    framed<float> a(7, 9, 0, 1);
+    const framed<float> b(9, cols, 0, 2);
+    framed<float> c(7, cols, 0, 3);
+    a.view(3, 4) = nan;
+    Engine::template run<false, false, float>(a.view, b.view, {}, c.view, true);
+    for (index_t r = 0; r < 7; ++r) {
+      for (index_t j = 0; j < cols; ++j) {
+        CHECK(std::isnan(c.view(r, j)) == (r == 3));
+      }
+    }
+  }
+}
+
+TEST_CASE("tiled: the result of a row does not depend on the rows beside it") {
+  for (const index_t cols : {1, 10, 32, 100, 300}) {
+    const framed<float> a(61, 301, 0, 1);
+    const framed<float> b(301, cols, 0, 2);
+    framed<float> all(61, cols, 0, 3);
+    engine::tiled::run<false, false, float>(a.view, b.view, {}, all.view, false);
+    for (const index_t first : {0, 17, 60}) {
+      for (const index_t count : {1, 2, 7, 30}) {
+        if (first + count > 61) {
+          continue;
+        }
+        framed<float> some(count, cols, 0, 4);
+        engine::tiled::run<false, false, float>(a.view.row_range(first, count), b.view, {},
+                                                some.view, false);
+        for (index_t r = 0; r < count; ++r) {
+          REQUIRE(std::memcmp(some.view.row(r), all.view.row(first + r),
+                              static_cast<std::size_t>(cols) * sizeof(float)) == 0);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("registers of numbers give what single numbers give: roots and a step of Adam") {
+  constexpr index_t n = 1003;  // no multiple of any register
+  std::vector<float> p(n), g(n), m(n, 0.0F), v(n, 0.0F);
+  const vb::random_stream stream{5, vb::name_hash("adam")};
+  for (std::size_t i = 0; i < n; ++i) {
+    p[i] = static_cast<float>(stream.normal(i));
+    g[i] = i % 13 == 0 ? 0.0F : static_cast<float>(stream.normal(n + i));
+  }
+  std::vector<float> p1 = p, m1 = m, v1 = v;
+  const vb::backend::basic_cpu<float> cpu(1);
+  const vb::backend::host<vb::backend::basic_cpu<float>, float>& plain = cpu;
+  const vb::backend::adam_coefficients k{1e-3, 0.9, 0.999, 1e-8, 1e-2, 0.1, 0.001};
+  for (int step = 0; step < 3; ++step) {
+    cpu.adam_step({p.data(), n}, {g.data(), n}, 0.5F, {m.data(), n}, {v.data(), n}, k);
+    plain.adam_step({p1.data(), n}, {g.data(), n}, 0.5F, {m1.data(), n}, {v1.data(), n}, k);
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    // A compiler may fuse other multiplications and additions in one loop than in the other.
+    CHECK(p[i] == doctest::Approx(p1[i]).epsilon(1e-6));
+    CHECK(m[i] == doctest::Approx(m1[i]).epsilon(1e-6));
+    CHECK(v[i] == doctest::Approx(v1[i]).epsilon(1e-6));
+  }
+  std::vector<float> x(static_cast<std::size_t>(vb::backend::detail::lanes<float>));
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    x[i] = static_cast<float>(i) / 3;
+  }
+  vb::backend::detail::lanes_of<float> roots = vb::backend::detail::at(x.data());
+  vb::backend::detail::take_root<float>(roots);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const float root = roots[i];
+    CHECK(root == std::sqrt(x[i]));
+  }
+}
