@@ -149,26 +149,43 @@ TEST_CASE_TEMPLATE("an engine passes NaN on, also where it rectifies", Engine, e
   }
 }
 
-TEST_CASE("tiled: the result of a row does not depend on the rows beside it") {
-  for (const index_t cols : {1, 10, 32, 100, 300}) {
-    const framed<float> a(61, 301, 0, 1);
-    const framed<float> b(301, cols, 0, 2);
-    framed<float> all(61, cols, 0, 3);
-    engine::tiled::run<false, false, float>(a.view, b.view, {}, all.view, false);
-    for (const index_t first : {0, 17, 60}) {
-      for (const index_t count : {1, 2, 7, 30}) {
-        if (first + count > 61) {
-          continue;
-        }
-        framed<float> some(count, cols, 0, 4);
-        engine::tiled::run<false, false, float>(a.view.row_range(first, count), b.view, {},
-                                                some.view, false);
-        for (index_t r = 0; r < count; ++r) {
-          REQUIRE(std::memcmp(some.view.row(r), all.view.row(first + r),
-                              static_cast<std::size_t>(cols) * sizeof(float)) == 0);
-        }
+namespace {
+
+template <bool TransposeA, bool TransposeB>
+void check_independence(index_t cols) {
+  constexpr index_t rows = 61;
+  constexpr index_t depth = 301;
+  CAPTURE(cols);
+  const auto a = TransposeA ? framed<float>(depth, rows, 0, 1) : framed<float>(rows, depth, 0, 1);
+  const auto b = TransposeB ? framed<float>(cols, depth, 0, 2) : framed<float>(depth, cols, 0, 2);
+  framed<float> all(rows, cols, 0, 3);
+  engine::tiled::run<TransposeA, TransposeB, float>(a.view, b.view, {}, all.view, false);
+  for (const index_t first : {0, 17, 60}) {
+    for (const index_t count : {1, 2, 7, 30}) {
+      if (first + count > rows) {
+        continue;
+      }
+      const auto part =
+          TransposeA ? a.view.col_range(first, count) : a.view.row_range(first, count);
+      framed<float> some(count, cols, 0, 4);
+      engine::tiled::run<TransposeA, TransposeB, float>(part, b.view, {}, some.view, false);
+      for (index_t r = 0; r < count; ++r) {
+        REQUIRE(std::memcmp(some.view.row(r), all.view.row(first + r),
+                            static_cast<std::size_t>(cols) * sizeof(float)) == 0);
       }
     }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("tiled: the result of a row does not depend on the rows beside it") {
+  static_assert(engine::tiled::independent_rows);
+  for (const index_t cols : {1, 10, 32, 100, 300}) {
+    check_independence<false, false>(cols);
+    check_independence<false, true>(cols);
+    check_independence<true, false>(cols);
+    check_independence<true, true>(cols);
   }
 }
 

@@ -106,21 +106,23 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   void multiply(transposition kind, std::span<const product<T, host_space>> group,
                 bool accumulate) const {
     index_t work = 0;
-    index_t most = 0;
+    index_t tallest = 0;
     for (const auto& p : group) {
-      most = std::max(most, (p.c.rows + product_rows - 1) / product_rows);
+      tallest = std::max(tallest, p.c.rows);
       work += p.c.size() * (kind == transposition::tn ? p.a.rows : p.a.cols);
     }
-    // Piece (i, k) is rows [k product_rows, ...) of product i. Products that share a destination
-    // are summed by the piece of the first of them.
+    // Piece (i, k) is rows [k height, ...) of product i. Products that share a destination are
+    // summed by the piece of the first of them.
     const auto count = static_cast<index_t>(group.size());
+    const index_t height = piece_height(tallest, count);
+    const index_t most = (tallest + height - 1) / height;
     each(count * most, work > product_threshold, [&](index_t piece) {
       const auto i = static_cast<std::size_t>(piece / most);
-      const index_t first = piece % most * product_rows;
+      const index_t first = piece % most * height;
       if (first >= group[i].c.rows || (i > 0 && group[i - 1].c.data == group[i].c.data)) {
         return;
       }
-      const index_t n = std::min(product_rows, group[i].c.rows - first);
+      const index_t n = std::min(height, group[i].c.rows - first);
       const view c = group[i].c.row_range(first, n);
       engine::start<T> from = accumulate ? engine::itself(c) : engine::start<T>{};
       for (std::size_t j = i; j < group.size() && group[j].c.data == group[i].c.data; ++j) {
@@ -134,16 +136,19 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
 
   void affine(std::span<const affine_layer<T, host_space>> group, activation act) const {
     index_t work = 0;
-    index_t most = 0;
+    index_t tallest = 0;
     for (const auto& layer : group) {
-      most = std::max(most, (layer.y.rows + product_rows - 1) / product_rows);
+      tallest = std::max(tallest, layer.y.rows);
       work += layer.y.size() * layer.x.cols;
     }
-    each(static_cast<index_t>(group.size()) * most, work > product_threshold, [&](index_t piece) {
+    const auto count = static_cast<index_t>(group.size());
+    const index_t height = piece_height(tallest, count);
+    const index_t most = (tallest + height - 1) / height;
+    each(count * most, work > product_threshold, [&](index_t piece) {
       const auto& layer = group[static_cast<std::size_t>(piece / most)];
-      const index_t first = piece % most * product_rows;
+      const index_t first = piece % most * height;
       if (first < layer.y.rows) {
-        affine_rows(layer, act, first, std::min(product_rows, layer.y.rows - first));
+        affine_rows(layer, act, first, std::min(height, layer.y.rows - first));
       }
     });
   }
@@ -265,7 +270,7 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
 
  private:
   static constexpr index_t chunk_work = index_t{1} << 15;  // elementary operations in a chunk
-  static constexpr index_t product_rows = 256;             // rows of a destination in one piece
+  static constexpr index_t tallest_piece = 256;            // rows of a product's destination
   static constexpr index_t product_threshold = index_t{1} << 18;  // multiply-adds worth a fork
 
   static int available() {
@@ -274,6 +279,17 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
 #else
     return 1;
 #endif
+  }
+
+  // Rows of a product's destination that one thread computes at a time. Where rows do not depend on
+  // each other, a few products are shared out among the threads.
+  [[nodiscard]] index_t piece_height(index_t rows, index_t products) const {
+    if (!Engine::independent_rows || threads_ <= products) {
+      return tallest_piece;
+    }
+    const index_t share = (rows * products + threads_ - 1) / threads_;
+    const index_t whole = Engine::row_step;
+    return std::clamp((share + whole - 1) / whole * whole, 2 * whole, tallest_piece);
   }
 
   static index_t chunk_size(index_t cost) {

@@ -7,7 +7,13 @@
 //                     matrix_view<T> c, bool rectify);
 //
 // computes C = S + A B, with A, B or both transposed, and then max(·, 0) if `rectify` (NaN stays
-// NaN). The backend hands it at most a few hundred rows of C at a time.
+// NaN). The backend hands it at most a few hundred rows of C at a time. With
+//
+//     static constexpr bool independent_rows   whether a row's bits are the same whatever rows of C
+//                                              are computed with it
+//     static constexpr index_t row_step        a number of rows that it likes multiples of
+//
+// it says how the backend may share out the rows of a product among threads.
 #pragma once
 
 #include "vierbein/core/types.hpp"
@@ -48,6 +54,8 @@ concept ProductEngine =
     requires(matrix_view<const float> in, backend::engine::start<float> s, matrix_view<float> out) {
       E::template run<false, false, float>(in, in, s, out, true);
       E::template run<true, true, float>(in, in, s, out, false);
+      requires E::independent_rows || !E::independent_rows;
+      requires E::row_step > 0;
     };
 
 }  // namespace vierbein

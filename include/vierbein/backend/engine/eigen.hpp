@@ -37,6 +37,9 @@ class eigen_blocking : public Eigen::internal::level3_blocking<T, T> {
 /// Eigen's kernel, called directly. It works on column-major matrices, and a row-major C is the
 /// transpose of a column-major one: Cᵀ += Bᵀ Aᵀ.
 struct eigen {
+  static constexpr bool independent_rows = false;
+  static constexpr index_t row_step = 16;
+
   template <bool TransposeA, bool TransposeB, Scalar T>
   [[gnu::noinline]] static void run(matrix_view<const T> a, matrix_view<const T> b, start<T> s,
                                     matrix_view<T> c, bool rectify) {

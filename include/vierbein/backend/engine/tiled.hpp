@@ -243,6 +243,9 @@ template <class T>
 
 /// The default engine: tiles in registers, B packed, A read in place.
 struct tiled {
+  static constexpr bool independent_rows = true;
+  static constexpr index_t row_step = detail::most_rows;
+
   template <bool TransposeA, bool TransposeB, Scalar T>
   [[gnu::noinline]] static void run(matrix_view<const T> a, matrix_view<const T> b, start<T> s,
                                     matrix_view<T> c, bool rectify) {
@@ -254,10 +257,6 @@ struct tiled {
       if (c.cols == 1 && (TransposeB || b.stride == 1)) {  // matrix times vector
         detail::dots({a.data, c.rows, depth, a.stride}, b.data, s.data, s.stride, c.data, c.stride,
                      rectify);
-        return;
-      }
-      if (c.rows == 1 && TransposeB) {  // vector times matrix
-        detail::dots({b.data, c.cols, depth, b.stride}, a.data, s.data, 1, c.data, 1, rectify);
         return;
       }
     } else if (!TransposeB && c.cols == 1 && c.stride == 1 && c.rows > 1 &&
