@@ -44,16 +44,24 @@ inline double median(const std::vector<double>& values) {
   return quantile(values, 0.5);
 }
 
+inline std::string compiler() {
+#if defined(__clang__)
+  return "clang++ " __clang_version__;
+#else
+  return "g++ " __VERSION__;
+#endif
+}
+
+/// Number and size of the vector registers that products use.
+inline std::string registers() {
+  return fmt::format("{} of {} bytes", vierbein::backend::detail::registers,
+                     vierbein::backend::detail::register_bytes);
+}
+
 /// Compiler, options, vector instructions and threads, in the form of comments.
 inline void print_environment(int threads) {
-#if defined(__clang__)
-  const std::string compiler = "clang++ " __clang_version__;
-#else
-  const std::string compiler = "g++ " __VERSION__;
-#endif
-  fmt::print("# compiler: {}\n# options: {}\n", compiler, VIERBEIN_BENCHMARK_FLAGS);
-  fmt::print("# registers: {} of {} bytes\n# threads: {}\n", vierbein::backend::detail::registers,
-             vierbein::backend::detail::register_bytes, threads);
+  fmt::print("# compiler: {}\n# options: {}\n", compiler(), VIERBEIN_BENCHMARK_FLAGS);
+  fmt::print("# registers: {}\n# threads: {}\n", registers(), threads);
 }
 
 /// Independent standard normal numbers, (rows, cols).

@@ -1,0 +1,348 @@
+"""How long PyTorch takes for the training steps of ../steps: the same shapes, the same arithmetic.
+
+    pytorch.py --list                            scenarios and the ways they are written here
+    pytorch.py [--scenarios REGEX] [--methods REGEX] [--seconds S] [--threads N]
+    pytorch.py --losses [--scenarios REGEX]      train five steps from weights and data by formula
+    pytorch.py --serve                           what compare.py talks to
+
+Prints one JSON line for each scenario and method. Methods:
+    eager     as one who knows PyTorch writes it: heads and encoders of all tasks in one product,
+              fused Adam, gradients set to None
+    compile   the same, forward and backward through torch.compile
+    libmtl    as LibMTL does it: one head module a task, one backward pass a task with
+              retain_graph, the method on the stacked gradients; or the method on the losses
+    torchjd   torchjd.autojac: the Jacobian of the shared parameters, then the aggregator
+    autogram  torchjd.autogram: the Gramian without the Jacobian, then one weighted backward pass
+
+The peer is not asked to look whether losses and gradients are finite, to clip, or to keep a
+history, which `fit` does in every step. Graphs are put together before the clock starts.
+"""
+import argparse
+import json
+import os
+import re
+import sys
+import time
+
+parser = argparse.ArgumentParser(description='Training steps in PyTorch, timed.')
+parser.add_argument('--scenarios', default='', help='regular expression; all by default')
+parser.add_argument('--methods', default='', help='regular expression; all by default')
+parser.add_argument('--seconds', type=float, default=0.3, help='for each of them')
+parser.add_argument('--threads', type=int, default=1)
+parser.add_argument('--list', action='store_true')
+parser.add_argument('--losses', action='store_true')
+parser.add_argument('--serve', action='store_true')
+options = parser.parse_args()
+
+# Every library that may compute gets the same number of threads; OpenBLAS chooses its kernels for
+# this processor. All this is read when torch is imported.
+for name in 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS':
+    os.environ[name] = str(options.threads)
+for name in 'OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE':
+    os.environ.pop(name, None)
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+import networks  # noqa: E402
+import policies  # noqa: E402
+from networks import labels, numbers, standardised  # noqa: E402
+
+torch.set_num_threads(options.threads)
+torch.set_flush_denormal(True)
+torch.manual_seed(1)
+
+HARD = 128, (256, 256), 64
+SMALL = 32, (64, 64), 32
+SIZES = {'0.1M': HARD, '1M': (128, (896, 1024), 64)}
+
+
+class Batches:
+    """Random batches of rows, every row once an epoch."""
+
+    def __init__(self, rows, batch):
+        self.rows, self.batch, self.left = rows, batch, ()
+
+    def __call__(self):
+        if len(self.left) == 0:
+            self.left = torch.randperm(self.rows).split(self.batch)[::-1]
+        rows, self.left = self.left[0], self.left[1:]
+        return rows
+
+
+def rows_of(batch):
+    return batch if options.losses else 16 * batch
+
+
+def adam(parameters):
+    return torch.optim.Adam(parameters, lr=1e-3, fused=True)
+
+
+class Training:
+    """Steps on losses (T), each the mean of a batch; `losses(batch)` returns them."""
+
+    def __init__(self, network, losses, batches, compiled):
+        self.network, self.batches = network, batches
+        self.losses = torch.compile(losses, dynamic=False) if compiled else losses
+        self.optimizer = adam(network.parameters())
+        self.parameters = sum(p.numel() for p in network.parameters())
+
+    def step(self):
+        losses = self.losses(*self.batches())
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        self.optimizer.step()
+        return losses
+
+
+def dense_data(inputs, batch, tasks):
+    rows = rows_of(batch)
+    x = standardised(numbers(rows * inputs, 1).view(rows, inputs))
+    return x, labels(rows, tasks), Batches(rows, batch)
+
+
+def picked(x, y, batches):
+    def pick():
+        rows = batches()
+        return x[rows], y[rows]
+    return pick
+
+
+def shared(shape, tasks, batch, method):
+    network = networks.Shared(*shape, tasks)
+    data = dense_data(shape[0], batch, tasks)
+    return Training(network, lambda x, y: F.mse_loss(network(x), y, reduction='none').mean(0),
+                    picked(*data), method == 'compile')
+
+
+def gate(tasks, batch, method):
+    network = networks.Gate(tasks)
+    data = dense_data(128, batch, tasks)
+    made = Training(network, network.losses, picked(*data), method == 'compile')
+    made.shown = tasks  # the last loss is the alignment's
+    return made
+
+
+def dmpnn(method):
+    batches = networks.molecule_batches(rows_of(64), 64)
+    network = networks.Dmpnn()
+    order = Batches(len(batches), 1)
+    return Training(network,
+                    lambda graph, y: F.mse_loss(network(*graph), y, reduction='none').mean(0),
+                    lambda: batches[order()[0]], method == 'compile')
+
+
+def convolutional(method):
+    rows = rows_of(128)
+    x, y = networks.images(rows)
+    network = networks.Convolutional().to(memory_format=torch.channels_last)
+    return Training(network, network.losses, picked(x, y, Batches(rows, 128)),
+                    method == 'compile')
+
+
+class Inference:
+    def __init__(self, rows, method):
+        self.network = networks.Shared(*HARD, 4)
+        self.call = torch.compile(self.network, dynamic=False) if method == 'compile' \
+            else self.network
+        self.x = standardised(numbers(rows * 128, 1).view(rows, 128)) if rows > 1 \
+            else numbers(128, 1).float().view(1, 128)
+
+    def step(self):
+        with torch.inference_mode():
+            self.call(self.x)
+
+
+class Gramian:
+    def __init__(self, tasks, columns):
+        self.j = numbers(tasks * columns, 1).float().view(tasks, columns)
+
+    def step(self):
+        self.j @ self.j.T
+
+
+class Adam:
+    def __init__(self, size):
+        self.parameters = size
+        theta = nn.Parameter(torch.full((size,), 0.1))
+        theta.grad = numbers(size, 1).float()
+        self.optimizer = adam([theta])
+
+    def step(self):
+        self.optimizer.step()
+
+
+class AlphaVil:
+    """A round: each task trains alone for 16 steps; two steps of the updates' coefficients on
+    development batches; the loss of all development rows with and without the updates."""
+
+    def __init__(self):
+        self.network = networks.Shared(*HARD, 4)
+        rows, held_back, batch = 2048, 1024, 128
+        x = standardised(numbers((rows + held_back) * 128, 1).view(-1, 128))
+        y = labels(rows + held_back, 4)
+        self.pick = picked(x[:rows], y[:rows], Batches(rows, batch))
+        self.development = x[rows:], y[rows:, 0]
+        self.pick_development = picked(*self.development, Batches(held_back, batch))
+        self.theta = nn.utils.parameters_to_vector(self.network.parameters()).detach()
+        self.parameters = self.theta.numel()
+
+    def loss(self, x, y, task):
+        return F.mse_loss(self.network.one(x, task), y)
+
+    def at(self, alpha, updates):
+        nn.utils.vector_to_parameters(self.theta + alpha @ updates, self.network.parameters())
+
+    def step(self):
+        updates = []
+        for task in range(4):
+            nn.utils.vector_to_parameters(self.theta.clone(), self.network.parameters())
+            optimizer = adam(self.network.parameters())
+            for _ in range(16):
+                x, y = self.pick()
+                optimizer.zero_grad(set_to_none=True)
+                self.loss(x, y[:, task], task).backward()
+                optimizer.step()
+            updates.append(nn.utils.parameters_to_vector(self.network.parameters()).detach()
+                           - self.theta)
+        updates = torch.stack(updates)
+        alpha = torch.full((4,), 0.25)
+        for _ in range(2):
+            self.at(alpha, updates)
+            self.network.zero_grad(set_to_none=False)
+            self.loss(*self.pick_development(), 0).backward()
+            slope = updates @ torch.cat([p.grad.flatten() if p.grad is not None else
+                                         torch.zeros(p.numel())
+                                         for p in self.network.parameters()])
+            alpha = alpha - 0.2 * slope / slope.abs().max()
+        with torch.no_grad():
+            for point in torch.zeros(4), alpha:
+                self.at(point, updates)
+                self.loss(*self.development, 0)
+        self.theta = self.theta + alpha @ updates
+
+
+def weighted(name, shape, tasks, batch, method):
+    if method in ('eager', 'compile'):
+        raise ValueError(method)
+    data = dense_data(shape[0], batch, tasks)
+    return policies.make(name, method, shape, tasks, picked(*data), adam)
+
+
+def all_scenarios():
+    """Name -> (methods, make(method))."""
+    both = 'eager', 'compile'
+    made = {}
+    for tasks in 4, 16:
+        for batch in 128, 512:
+            made[f'hard/T{tasks}/B{batch}'] = both, lambda m, t=tasks, b=batch: shared(HARD, t, b, m)
+        for batch in 32, 128:
+            made[f'small/T{tasks}/B{batch}'] = both, lambda m, t=tasks, b=batch: shared(SMALL, t, b,
+                                                                                       m)
+        for name in 'pcgrad', 'mgda':
+            made[f'{name}/T{tasks}'] = policies.methods(name), \
+                lambda m, n=name, t=tasks: weighted(n, HARD, t, 128, m)
+    for tasks in 2, 4, 8:
+        made[f'gate/T{tasks}'] = both, lambda m, t=tasks: gate(t, 128, m)
+    made['dmpnn'] = both, dmpnn
+    made['convolutional'] = both, convolutional
+    for rows in 1, 1000:
+        made[f'inference/B{rows}'] = both, lambda m, r=rows: Inference(r, m)
+    for size, columns in ('0.1M', 98816), ('1M', 1034112):
+        for tasks in 4, 16, 64:
+            made[f'gramian/T{tasks}/{size}'] = ('eager',), \
+                lambda m, t=tasks, c=columns: Gramian(t, c)
+    for name, size in ('0.16M', 164868), ('1M', 1034112):
+        made[f'adam/{name}'] = ('eager',), lambda m, s=size: Adam(s)
+    made['alpha_vil/T4'] = ('eager',), lambda m: AlphaVil()
+    for name in policies.NAMES:
+        for tasks in 4, 16, 64:
+            for size, shape in SIZES.items():
+                made[f'weighting/{name}/T{tasks}/{size}'] = policies.methods(name), \
+                    lambda m, n=name, s=shape, t=tasks: weighted(n, s, t, 128, m)
+    return made
+
+
+SCENARIOS = all_scenarios()
+kept = {}  # what takes long to make, from round to round
+
+
+def measure(scenario, method, seconds):
+    answer = {'scenario': scenario, 'method': method}
+    try:
+        key = scenario, method
+        case = kept.get(key) or SCENARIOS[scenario][1](method)
+        if not scenario.startswith('weighting/'):
+            kept[key] = case
+        begin = time.perf_counter()
+        for _ in range(4):
+            case.step()
+            if time.perf_counter() - begin > seconds:
+                break
+        times = []
+        begin = time.perf_counter()
+        while not times or (time.perf_counter() - begin < seconds):
+            before = time.perf_counter()
+            case.step()
+            times.append(time.perf_counter() - before)
+    except Exception as problem:  # one method that fails must not end the others
+        return answer | {'error': f'{type(problem).__name__}: {problem}'.splitlines()[0][:300]}
+    times.sort()
+
+    def quantile(q):
+        at = q * (len(times) - 1)
+        low = int(at)
+        return times[low] + (at - low) * (times[min(low + 1, len(times) - 1)] - times[low])
+    return answer | {'seconds': quantile(0.5), 'p10': quantile(0.1), 'p90': quantile(0.9),
+                     'steps': len(times), 'parameters': getattr(case, 'parameters', None)}
+
+
+def first_losses(scenario):
+    case = SCENARIOS[scenario][1](SCENARIOS[scenario][0][0])
+    losses = []
+    for _ in range(5):
+        values = case.step()
+        losses.append(values[:getattr(case, 'shown', None)].mean().item())
+    return {'scenario': scenario, 'parameters': case.parameters, 'losses': losses}
+
+
+def environment():
+    blas = 'MKL' if torch.backends.mkl.is_available() else 'another BLAS'
+    try:
+        from importlib.metadata import version
+        torchjd = version('torchjd')
+    except Exception:
+        torchjd = 'not installed'
+    return {'torch': torch.__version__, 'blas': blas, 'threads': torch.get_num_threads(),
+            'capability': torch.backends.cpu.get_cpu_capability(), 'torchjd': torchjd,
+            'methods': {name: methods for name, (methods, _) in SCENARIOS.items()}}
+
+
+def say(answer):
+    print(json.dumps(answer), flush=True)
+
+
+def main():
+    if options.serve:
+        say(environment())
+        for line in sys.stdin:
+            asked = json.loads(line)
+            say(measure(asked['scenario'], asked['method'], asked['seconds']))
+        return
+    for scenario, (methods, _) in SCENARIOS.items():
+        if not re.search(options.scenarios, scenario):
+            continue
+        if options.list:
+            say({'scenario': scenario, 'methods': methods})
+        elif options.losses:
+            if re.match('hard|small|gate|dmpnn|convolutional', scenario):
+                say(first_losses(scenario))
+        else:
+            for method in methods:
+                if re.search(options.methods, method):
+                    say(measure(scenario, method, options.seconds))
+
+
+if __name__ == '__main__':
+    main()
