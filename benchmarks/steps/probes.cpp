@@ -40,21 +40,25 @@ struct wide {
   using type [[gnu::vector_size(Bytes)]] = float;
 };
 
-/// Twelve independent chains hide the latency of two units of four cycles.
+/// Twelve independent chains hide the latency of two units of four cycles. The compiler must not
+/// know the numbers: it would drop a chain that does not move.
 template <std::size_t Bytes>
 [[gnu::noinline]] float multiply_add(int rounds) {
   using vector = typename wide<Bytes>::type;
   constexpr int chains = 12;
+  volatile float start = 0.5F;
+  volatile float slope = 0.999F;
+  volatile float offset = 1e-3F;
   vector sum[chains];
-  for (int c = 0; c < chains; ++c) {
-    sum[c] = vector{} + static_cast<float>(c);
+  for (vector& s : sum) {
+    s = vector{} + start;
   }
-  const vector factor = vector{} + 0.999F;
-  const vector addend = vector{} + 1e-3F;
+  const vector factor = vector{} + slope;
+  const vector addend = vector{} + offset;
   for (int r = 0; r < rounds; ++r) {
 #pragma GCC unroll 12
-    for (int c = 0; c < chains; ++c) {
-      sum[c] = sum[c] * factor + addend;
+    for (vector& s : sum) {
+      s = s * factor + addend;
     }
   }
   for (int c = 1; c < chains; ++c) {
