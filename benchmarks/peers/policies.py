@@ -287,12 +287,12 @@ def torchjd_policies():
 
 
 TORCHJD = torchjd_policies()
-NAMES = sorted({*LOSSES, *GRADIENTS, *TORCHJD})
+NAMES = sorted({*LOSSES, *GRADIENTS, *TORCHJD, 'famo'})
 
 
 def methods(name):
     """The ways in which a policy is written here."""
-    ways = ['libmtl'] if name in LOSSES or name in GRADIENTS else []
+    ways = ['libmtl'] if name in LOSSES or name in GRADIENTS or name == 'famo' else []
     if name in TORCHJD:
         ways.append('torchjd')
         if TORCHJD[name](4)[1] is not None:
@@ -318,6 +318,30 @@ class LossStep:
         self.optimizer.zero_grad(set_to_none=True)
         self.total(losses).backward()
         self.optimizer.step()
+
+
+class FamoStep(LossStep):
+    """FAMO: weights of the logarithms of losses, which learn from the losses after the step."""
+
+    def __init__(self, shape, tasks, pick, adam):
+        super().__init__(equal, shape, tasks, pick, adam)
+        self.w = nn.Parameter(torch.zeros(tasks))
+        self.w_optimizer = torch.optim.Adam([self.w], lr=0.025, weight_decay=1e-3)
+
+    def step(self):
+        x, y = self.pick()
+        losses = F.mse_loss(self.network(x), y, reduction='none').mean(0)
+        z = self.w.softmax(0).detach()
+        d = losses + 1e-8
+        c = (z / d).sum().detach()
+        self.optimizer.zero_grad(set_to_none=True)
+        (d.log() * z / c).sum().backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            after = F.mse_loss(self.network(x), y, reduction='none').mean(0) + 1e-8
+            change = d.detach().log() - after.log()
+        self.w.grad, = torch.autograd.grad(self.w.softmax(0), self.w, change)
+        self.w_optimizer.step()
 
 
 class TaskStep:
@@ -402,6 +426,8 @@ def make(name, method, *rest):
         return JacobianStep(TORCHJD[name], *rest)
     if method == 'autogram':
         return GramianStep(TORCHJD[name], *rest)
+    if name == 'famo':
+        return FamoStep(*rest)
     if name in LOSSES:
         return LossStep(LOSSES[name], *rest)
     return GradientStep(GRADIENTS[name], *rest)
