@@ -505,7 +505,12 @@ def compare(o):
     return True
 
 
+def stop(*_):
+    raise KeyboardInterrupt
+
+
 def main():
+    signal.signal(signal.SIGTERM, stop)
     try:
         return 0 if compare(read_options()) else 1
     except Refusal as sentence:

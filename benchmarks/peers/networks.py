@@ -151,7 +151,7 @@ class Gate(nn.Module):
 
 def molecule_batches(count, batch, tasks=4):
     """Made-up molecules as ../steps/graphs_and_images.cpp binds them, batch by batch."""
-    sizes = [18 + m % 5 for m in range(count)]
+    sizes = [19 + m % 4 for m in range(count)]
     node_features = numbers(sum(sizes) * 133, 1).float().view(-1, 133)
     edge_features = numbers(2 * sum(sizes) * 14, 2).float().view(-1, 14)
     y = labels(count, tasks)

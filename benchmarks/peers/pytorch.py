@@ -269,6 +269,12 @@ SCENARIOS = all_scenarios()
 kept = {}  # what takes long to make, from round to round
 
 
+def timed(f):
+    before = time.perf_counter()
+    f()
+    return time.perf_counter() - before
+
+
 def measure(scenario, method, seconds):
     answer = {'scenario': scenario, 'method': method}
     try:
@@ -276,17 +282,15 @@ def measure(scenario, method, seconds):
         case = kept.get(key) or SCENARIOS[scenario][1](method)
         if not scenario.startswith('weighting/'):
             kept[key] = case
-        begin = time.perf_counter()
-        for _ in range(4):
-            case.step()
-            if time.perf_counter() - begin > seconds:
-                break
-        times = []
-        begin = time.perf_counter()
-        while not times or (time.perf_counter() - begin < seconds):
-            before = time.perf_counter()
-            case.step()
-            times.append(time.perf_counter() - before)
+        times = [timed(case.step)]  # reserves memory, and compiles
+        compiled = method == 'compile'
+        if times[0] < 1 or compiled:  # a step of a second is believed at once
+            for _ in range(3 if times[0] < seconds or compiled else 0):
+                case.step()
+            times = []
+            end = time.perf_counter() + seconds
+            while not times or time.perf_counter() < end:
+                times.append(timed(case.step))
     except Exception as problem:  # one method that fails must not end the others
         return answer | {'error': f'{type(problem).__name__}: {problem}'.splitlines()[0][:300]}
     times.sort()
