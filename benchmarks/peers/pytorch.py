@@ -225,8 +225,6 @@ class AlphaVil:
 
 
 def weighted(name, shape, tasks, batch, method):
-    if method in ('eager', 'compile'):
-        raise ValueError(method)
     data = dense_data(shape[0], batch, tasks)
     return policies.make(name, method, shape, tasks, picked(*data), adam)
 
@@ -236,11 +234,10 @@ def all_scenarios():
     both = 'eager', 'compile'
     made = {}
     for tasks in 4, 16:
-        for batch in 128, 512:
-            made[f'hard/T{tasks}/B{batch}'] = both, lambda m, t=tasks, b=batch: shared(HARD, t, b, m)
-        for batch in 32, 128:
-            made[f'small/T{tasks}/B{batch}'] = both, lambda m, t=tasks, b=batch: shared(SMALL, t, b,
-                                                                                       m)
+        for name, shape, batches in ('hard', HARD, (128, 512)), ('small', SMALL, (32, 128)):
+            for batch in batches:
+                made[f'{name}/T{tasks}/B{batch}'] = both, \
+                    lambda m, s=shape, t=tasks, b=batch: shared(s, t, b, m)
         for name in 'pcgrad', 'mgda':
             made[f'{name}/T{tasks}'] = policies.methods(name), \
                 lambda m, n=name, t=tasks: weighted(n, HARD, t, 128, m)

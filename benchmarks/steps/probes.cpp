@@ -91,10 +91,9 @@ void triad(benchmark::State& state, std::size_t bytes, int repetitions) {
     on_all_threads([&](int thread) {
       auto& [a, b, c] = memory[static_cast<std::size_t>(thread)];
       for (int r = 0; r < repetitions; ++r) {
-        float* const to = a.data();
-        const float* const x = b.data();
-        const float* const y = c.data();
-#pragma GCC ivdep
+        float* const __restrict to = a.data();
+        const float* const __restrict x = b.data();
+        const float* const __restrict y = c.data();
         for (std::size_t i = 0; i < n; ++i) {
           to[i] = x[i] + 0.5F * y[i];
         }

@@ -43,7 +43,7 @@ void step_of(benchmark::State& state, const std::string& name, index_t tasks,
           train(state, shape.model(tasks), shape.data(rows, tasks), options, one,
                 looks_at_gradients<P> ? shape.gradient_flops(batch, tasks)
                                       : shape.flops(batch, tasks),
-                2);
+                1);
         }
       },
       policy);

@@ -84,7 +84,8 @@ class Compare(unittest.TestCase):
         self.assertIn('**2.00** (1.00–3.00) | compile failed |', table)
 
     def test_chart(self):
-        picture = compare.chart([row('quick <1>', 30, 25, 35), row('slow', 0.5, 0.4, 0.6)], 'T', 'n')
+        rows = [row('quick <1>', 30, 25, 35), row('slow', 0.5, 0.4, 0.6)]
+        picture = compare.chart(rows, 'T', 'n')
         root = xml.dom.minidom.parseString(picture)
         self.assertEqual([r.getAttribute('fill') for r in root.getElementsByTagName('rect')][1:],
                          ['#0072B2', '#D55E00'])
