@@ -106,7 +106,8 @@ class Ours:
 
     def call(self, *arguments):
         done = subprocess.run([self.program, *arguments], env=self.environment, text=True,
-                              preexec_fn=pinned_to(self.cpus), capture_output=True)
+                              preexec_fn=pinned_to(self.cpus), capture_output=True,
+                              start_new_session=True)  # Ctrl-C is for us alone
         if done.returncode != 0:
             raise Refusal(f'{self.program} failed: {done.stderr.strip() or done.returncode}')
         return done.stdout
@@ -144,6 +145,7 @@ class Peer:
             self.process = subprocess.Popen(
                 [python, str(PEER), '--serve', '--threads', str(threads)],
                 env=environment_of(threads), preexec_fn=pinned_to(cpus), text=True,
+                start_new_session=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as problem:
             raise Refusal(f'{python} does not start ({problem.strerror})')
