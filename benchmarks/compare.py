@@ -374,7 +374,7 @@ def describe(context, figures, peer, o, cpus):
              f'{os.getloadavg()[0]:.1f} at the beginning, {platform.system()} '
              f'{platform.release()}',
              f'ours: {context.get("compiler", "?")}, {context.get("options", "?")}; '
-             f'{context.get("vector instructions", "?")}; runs with {context.get("threads", "?")}']
+             f'registers: {context.get("registers", "?")}; threads: {context.get("threads", "?")}']
     if peer:
         e = peer.environment
         lines.append(f'peer: PyTorch {e["torch"]}, {e["blas"]}, {e["capability"]}, '

@@ -58,7 +58,7 @@ inline std::string registers() {
                      vierbein::backend::detail::register_bytes);
 }
 
-/// Compiler, options, vector instructions and threads, in the form of comments.
+/// Compiler, options, registers and threads, in the form of comments.
 inline void print_environment(int threads) {
   fmt::print("# compiler: {}\n# options: {}\n", compiler(), VIERBEIN_BENCHMARK_FLAGS);
   fmt::print("# registers: {}\n# threads: {}\n", registers(), threads);
