@@ -30,6 +30,11 @@ auto model_with(Alignment alignment = {}) {
                                modules);
 }
 
+auto model_without_hidden_layers() {
+  return vb::multitask<double>(vb::encoder::mlp{.widths = {12, 8}}, list, vb::alignment::none{},
+                               {.head = {}});
+}
+
 auto with_gaps() {
   auto data = problems::related_tasks(60, 5, names, 1);
   for (index_t r = 0; r < 30; ++r) {
@@ -192,6 +197,7 @@ TEST_CASE("every way to the same weighted sum gives the same training") {
   check(model_with());
   check(model_with(vb::alignment::gate{}));
   check(model_with(vb::alignment::soft_sharing{}));
+  check(model_without_hidden_layers());
 }
 
 TEST_CASE("the Gramian that a policy sees does not depend on how it is found") {
@@ -206,6 +212,7 @@ TEST_CASE("the Gramian that a policy sees does not depend on how it is found") {
   };
   check(model_with());
   check(model_with(vb::alignment::gate{}));
+  check(model_without_hidden_layers());
 }
 
 TEST_CASE("own parameters can follow unweighted gradients") {

@@ -254,7 +254,7 @@ class multitask_model {
   void predict_into(const B& backend, const input_set& inputs, index_t only, F&& out_of) const {
     each_chunk(backend, inputs, only,
                [&](auto& tape, const auto& numbers, auto& views, index_t first) {
-                 const auto predictions = views.predictions(views.latent(), views.all_tasks());
+                 const auto predictions = views.predictions();
                  for (std::size_t k = 0; k < numbers.size(); ++k) {
                    tape.backend().download(
                        predictions[k].value(),

@@ -1,6 +1,7 @@
 // What an alignment loss sees of one batch.
 #pragma once
 
+#include <algorithm>
 #include <numeric>
 #include <span>
 
@@ -96,31 +97,20 @@ class task_views {
     return through(&task_module::inverse, u, which);
   }
 
+  /// Prediction of every task for the batch, one var a task. Heads that all read the representation
+  /// itself, without latent encoders between, read the same matrix.
+  std::span<const var> predictions() {
+    const task_module& first = *modules_[0];
+    if (first.encoder.layers.empty() && (!first.head.layers.empty() || alike(all_tasks()))) {
+      const var b = copies_ == 0 ? b_ : graph::slice_rows(b_, 0, rows_);
+      return predictions_of(b, all_tasks(), true);
+    }
+    return predictions(latent(), all_tasks());
+  }
+
   /// Prediction of task which[i] from block i of z, one var a block.
   std::span<const var> predictions(var z, std::span<const index_t> which) {
-    const var h = through(&task_module::head, z, which);
-    const auto count = static_cast<index_t>(which.size());
-    const index_t height = h.rows() / count;
-    auto out = tape_.template host_array<var>(count);
-    auto kernels = tape_.template host_array<var>(count);
-    auto biases = tape_.template host_array<var>(count);
-    bool alike = true;
-    for (std::size_t i = 0; i < which.size(); ++i) {
-      const auto& layer = module(which[i]).output;
-      kernels[i] = tape_.parameter(layer.weight);
-      biases[i] = tape_.parameter(layer.bias);
-      alike = alike && kernels[i].cols() == kernels[0].cols();
-    }
-    var together{};
-    if (alike) {  // heads of one width end in one group of products
-      together = graph::affine_stacked<B>(h, kernels, biases);
-    }
-    for (std::size_t i = 0; i < which.size(); ++i) {
-      const auto first = static_cast<index_t>(i) * height;
-      out[i] = alike ? graph::slice_rows(together, first, height)
-                     : graph::affine(graph::slice_rows(h, first, height), kernels[i], biases[i]);
-    }
-    return out;
+    return predictions_of(z, which, false);
   }
 
   /// The last hidden layer of every head, (N n, ·).
@@ -163,14 +153,56 @@ class task_views {
     return *modules_[static_cast<std::size_t>(t)];
   }
 
-  // One stack of several tasks' modules on the stacked rows x.
-  var through(graph::dense_stack task_module::* part, var x, std::span<const index_t> which) {
+  // Whether heads have as many outputs.
+  [[nodiscard]] bool alike(std::span<const index_t> which) const {
+    return std::all_of(which.begin(), which.end(), [&](index_t t) {
+      return tape_.parameter(module(t).output.weight).cols() ==
+             tape_.parameter(module(which[0]).output.weight).cols();
+    });
+  }
+
+  // Predictions from the stacked rows z, or, `shared`, from rows that all these tasks have in
+  // common.
+  std::span<const var> predictions_of(var z, std::span<const index_t> which, bool shared) {
+    const bool hidden = !module(which[0]).head.layers.empty();
+    const var h = hidden ? through(&task_module::head, z, which, shared) : z;
+    shared = shared && !hidden;
+    const auto count = static_cast<index_t>(which.size());
+    const index_t height = shared ? h.rows() : h.rows() / count;
+    auto out = tape_.template host_array<var>(count);
+    auto kernels = tape_.template host_array<var>(count);
+    auto biases = tape_.template host_array<var>(count);
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      const auto& layer = module(which[i]).output;
+      kernels[i] = tape_.parameter(layer.weight);
+      biases[i] = tape_.parameter(layer.bias);
+    }
+    if (!alike(which)) {
+      for (std::size_t i = 0; i < which.size(); ++i) {
+        out[i] = graph::affine(graph::slice_rows(h, static_cast<index_t>(i) * height, height),
+                               kernels[i], biases[i]);
+      }
+      return out;
+    }
+    // Heads of one width end in one group of products.
+    const var together =
+        shared ? graph::affine_shared<B>(h, kernels, biases, activation::identity, true)
+               : graph::affine_stacked<B>(h, kernels, biases);
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      out[i] = graph::slice_rows(together, static_cast<index_t>(i) * height, height);
+    }
+    return out;
+  }
+
+  // One stack of several tasks' modules on the stacked rows x, or on the rows they share.
+  var through(graph::dense_stack task_module::* part, var x, std::span<const index_t> which,
+              bool shared = false) {
     auto stacks =
         tape_.template host_array<const graph::dense_stack*>(static_cast<index_t>(which.size()));
     for (std::size_t i = 0; i < which.size(); ++i) {
       stacks[i] = &(module(which[i]).*part);
     }
-    return graph::stacked_tasks<B>(tape_, stacks, x, false);
+    return graph::stacked_tasks<B>(tape_, stacks, x, shared);
   }
 
   // z and u with the copies behind each task's rows: (N (1 + K) n, ·).

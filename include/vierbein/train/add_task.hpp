@@ -433,7 +433,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
                                                     label_vars, b, n,
                                                     with_alignment ? &anchors : nullptr);
     step_losses<B> losses;
-    losses.predictions = views.predictions(views.latent(), views.all_tasks());
+    losses.predictions = views.predictions();
     losses.tasks = views.losses_of(losses.predictions, views.all_tasks());
     losses.present = present;
     if (with_alignment) {

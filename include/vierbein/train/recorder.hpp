@@ -57,7 +57,7 @@ class batch_recorder {
   step_losses<B> operator()(graph::tape<B>& tape, std::span<const index_t> rows, bool aligned) {
     step_losses<B> losses;
     each(tape, rows, aligned, [&](views_type& views, std::span<const bool> present) {
-      losses.predictions = views.predictions(views.latent(), views.all_tasks());
+      losses.predictions = views.predictions();
       losses.tasks = views.losses_of(losses.predictions, views.all_tasks());
       losses.present = present;
       losses.representation = views.representation();
