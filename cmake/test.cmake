@@ -7,7 +7,7 @@ if(NOT DEFINED presets)
 endif()
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")
 vierbein_setup(${vierbein_build_packages} clang-19 libomp-19-dev libclang-rt-19-dev clang-format-19
-               doctest-dev)
+               doctest-dev libbenchmark-dev)
 vierbein_count_processors(processors)
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH root)
 set(passed 0)
