@@ -3,7 +3,7 @@
 //     hard/T<tasks>/B<batch>        input 128, trunk 256-256, heads 64-1, equal weights
 //     small/T<tasks>/B<batch>       input 32, trunk 64-64, heads 32-1, equal weights
 //     pcgrad/T<tasks>, mgda/...     hard/.../B128 by these policies
-//     inference/B<rows>             `predict` of hard/T4: all tasks, for 1 and for 1,000 rows
+//     inference/B<rows>             a predictor of hard/T4: all tasks, for 1 and for 1,000 rows
 #include "dense.hpp"
 
 #include "vierbein/weighting/mgda.hpp"
@@ -44,8 +44,9 @@ void predict(benchmark::State& state, index_t rows) {
   auto model = hard.model(tasks);
   const auto data = hard.data(rows, tasks);
   model.build(data.inputs.shape(), 1);
+  auto predict_rows = model.predictor(cpu);
   time_calls(state, {hard.forward_flops(rows, tasks), 0},
-             [&] { benchmark::DoNotOptimize(model.predict(cpu, data.inputs)); });
+             [&] { benchmark::DoNotOptimize(predict_rows(data.inputs)); });
 }
 
 }  // namespace

@@ -186,10 +186,24 @@ TEST_CASE("predictions and coordinates of many rows are those of each row") {
     const auto pick = [&](const vb::matrix<double>& from) {
       return vb::data::feature_set{from}.select(few).values;
     };
-    check_close(some[t], pick(all[t]));
-    check_close(some_flat[t], pick(all_flat[t]));
+    CHECK(some[t] == pick(all[t]));  // bit for bit: rows do not depend on each other
+    CHECK(some_flat[t] == pick(all_flat[t]));
   }
   CHECK(model.predict(backend, {vb::matrix<double>(0, 4)})[1].rows() == 0);
+}
+
+TEST_CASE("a kept predictor predicts what the model predicts, for any number of rows in turn") {
+  const auto model = gate_model();
+  const vb::backend::cpu_double backend(2);
+  auto predict = model.predictor(backend);
+  for (const index_t rows : {1, 300, 1, 7, 0}) {
+    const vb::data::feature_set inputs{normal_matrix(rows, 4, static_cast<std::uint64_t>(rows))};
+    CHECK(predict(inputs) == model.predict(backend, inputs));
+  }
+  CHECK_THROWS_AS(predict({vb::matrix<double>(2, 5)}), vb::error);
+  CHECK(predict({normal_matrix(2, 4, 9)})[0].rows() == 2);  // and goes on
+  const auto fresh = vb::multitask<double>(trunk, vb::tasks{vb::regression("a")});
+  CHECK_THROWS_WITH_AS((void)fresh.predictor(backend), "model: it has not been trained", vb::error);
 }
 
 TEST_CASE("coordinates: latent points, the common frame, the head's last hidden layer") {

@@ -169,3 +169,24 @@ TEST_CASE("a step of task addition allocates nothing") {
     });
   }
 }
+
+TEST_CASE("a kept predictor allocates nothing when it predicts as many rows again") {
+  const auto data = with_binary(problems::related_tasks(300, 12, names, 1));
+  auto model =
+      vb::multitask(vb::encoder::mlp{.widths = {64, 48}}, list, vb::alignment::gate{}, modules);
+  model.build(data.inputs.shape(), 1);
+  for (const index_t rows : {1, 300}) {
+    std::vector<index_t> some(static_cast<std::size_t>(rows));
+    const auto inputs = data.inputs.select(some);
+    for (const int threads : {1, 2}) {
+      const vb::backend::cpu backend(threads);
+      auto predict = model.predictor(backend);
+      for (int warm = 0; warm < 3; ++warm) {
+        (void)predict(inputs);
+      }
+      const allocation_counter counter;
+      (void)predict(inputs);
+      CHECK(counter.count().value_or(0) == 0);
+    }
+  }
+}

@@ -172,16 +172,15 @@ class multitask_model {
   }
 
   /// Predictions of every task for all rows of `inputs`, as the user sees them: one matrix (rows,
-  /// outputs) a task, regression in the labels' units, classification as probabilities.
+  /// outputs) a task, regression in the labels' units, classification as probabilities. Who
+  /// predicts again and again keeps a `predictor`.
   template <Backend B>
   std::vector<matrix<double>> predict(const B& backend, const input_set& inputs) const {
     check_shape(inputs);
+    workspace<B> work(backend, theta_);
     std::vector<matrix<double>> out;
-    for (index_t t = 0; t < tasks_.size(); ++t) {
-      out.emplace_back(inputs.size(),
-                       tasks_.visit(t, [](const auto& head) { return head.outputs(); }));
-    }
-    predict_into(backend, inputs, -1,
+    resize_predictions(inputs.size(), out);
+    predict_into(work, inputs, -1,
                  [&](index_t t) -> auto& { return out[static_cast<std::size_t>(t)]; });
     return out;
   }
@@ -191,10 +190,23 @@ class multitask_model {
   matrix<double> predict(const B& backend, const input_set& inputs, index_t t) const {
     check_shape(inputs);
     require(t >= 0 && t < tasks_.size(), "model", "there is no task number {}", t);
+    workspace<B> work(backend, theta_);
     matrix<double> out(inputs.size(),
                        tasks_.visit(t, [](const auto& head) { return head.outputs(); }));
-    predict_into(backend, inputs, t, [&](index_t) -> auto& { return out; });
+    predict_into(work, inputs, t, [&](index_t) -> auto& { return out; });
     return out;
+  }
+
+  /// `predict` for many calls, a row at a time perhaps: memory and the parameters on the device are
+  /// kept from call to call, so that a call with as many rows as the one before allocates nothing.
+  ///     auto predict = model.predictor(backend);
+  ///     const auto& y = predict(inputs);  // one matrix (rows, outputs) a task, until the next
+  ///     call
+  /// It predicts by the parameters that the model has when it is made. The model must outlive it.
+  template <Backend B>
+  [[nodiscard]] auto predictor(const B& backend) const {
+    require(built(), "model", "it has not been trained");
+    return kept_predictor<B>(*this, backend);
   }
 
   /// Points of every task, (rows, ·): see points_of.
@@ -205,23 +217,23 @@ class multitask_model {
     require(kind != points_of::flat || Alignment::needs == alignment::latent_space::flat, "model",
             "it has no common frame, which GATE would give it");
     std::vector<matrix<double>> out(static_cast<std::size_t>(tasks_.size()));
-    each_chunk(backend, inputs, -1,
-               [&](auto& tape, const auto& numbers, auto& views, index_t first) {
-                 const auto points = kind == points_of::flat     ? views.flat()
-                                     : kind == points_of::latent ? views.latent()
-                                                                 : views.hidden();
-                 const index_t n = views.rows();
-                 for (std::size_t k = 0; k < numbers.size(); ++k) {
-                   auto& rows = out[static_cast<std::size_t>(numbers[k])];
-                   if (rows.empty()) {
-                     rows = matrix<double>(inputs.size(), points.cols());
-                   }
-                   // Without a latent encoder all tasks share the representation.
-                   const index_t block = points.rows() == n ? 0 : static_cast<index_t>(k);
-                   tape.backend().download(points.value().row_range(block * n, n),
-                                           rows.view().row_range(first, n));
-                 }
-               });
+    workspace<B> work(backend, theta_);
+    each_chunk(work, inputs, -1, [&](auto& tape, const auto& numbers, auto& views, index_t first) {
+      const auto points = kind == points_of::flat     ? views.flat()
+                          : kind == points_of::latent ? views.latent()
+                                                      : views.hidden();
+      const index_t n = views.rows();
+      for (std::size_t k = 0; k < numbers.size(); ++k) {
+        auto& rows = out[static_cast<std::size_t>(numbers[k])];
+        if (rows.empty()) {
+          rows = matrix<double>(inputs.size(), points.cols());
+        }
+        // Without a latent encoder all tasks share the representation.
+        const index_t block = points.rows() == n ? 0 : static_cast<index_t>(k);
+        tape.backend().download(points.value().row_range(block * n, n),
+                                rows.view().row_range(first, n));
+      }
+    });
     return out;
   }
 
@@ -249,10 +261,58 @@ class multitask_model {
     return theta_.view(scaling_[static_cast<std::size_t>(t)]);
   }
 
+  // What predicting needs beside the model.
+  template <Backend B>
+  struct workspace {
+    workspace(const B& device, const parameters<T>& from)
+        : tape(device), theta(device, from.size()) {
+      static_assert(std::is_same_v<typename B::scalar, T>,
+                    "the backend computes with another scalar than the model has parameters");
+      theta.assign(device, from.values());
+      tape.bind(from.segments(), theta.view());
+    }
+    graph::tape<B> tape;
+    backend::buffer<B> theta;
+    input_batch batch{};
+    std::vector<index_t> rows{}, numbers{};
+    std::vector<const task_module*> chosen{};
+  };
+
+  template <Backend B>
+  class kept_predictor {
+   public:
+    kept_predictor(const multitask_model& model, const B& backend)
+        : model_(&model), work_(backend, model.theta_) {}
+
+    const std::vector<matrix<double>>& operator()(const input_set& inputs) {
+      model_->check_shape(inputs);
+      model_->resize_predictions(inputs.size(), out_);
+      model_->predict_into(work_, inputs, -1,
+                           [&](index_t t) -> auto& { return out_[static_cast<std::size_t>(t)]; });
+      return out_;
+    }
+
+   private:
+    const multitask_model* model_;
+    workspace<B> work_;
+    std::vector<matrix<double>> out_;
+  };
+
+  void resize_predictions(index_t rows, std::vector<matrix<double>>& out) const {
+    out.resize(static_cast<std::size_t>(tasks_.size()));
+    for (index_t t = 0; t < tasks_.size(); ++t) {
+      auto& one = out[static_cast<std::size_t>(t)];
+      const index_t outputs = tasks_.visit(t, [](const auto& head) { return head.outputs(); });
+      if (one.rows() != rows || one.cols() != outputs) {
+        one = matrix<double>(rows, outputs);
+      }
+    }
+  }
+
   // Predictions of every task, or of task `only`, into the matrix out_of(task).
   template <Backend B, class F>
-  void predict_into(const B& backend, const input_set& inputs, index_t only, F&& out_of) const {
-    each_chunk(backend, inputs, only,
+  void predict_into(workspace<B>& work, const input_set& inputs, index_t only, F&& out_of) const {
+    each_chunk(work, inputs, only,
                [&](auto& tape, const auto& numbers, auto& views, index_t first) {
                  const auto predictions = views.predictions();
                  for (std::size_t k = 0; k < numbers.size(); ++k) {
@@ -282,24 +342,17 @@ class multitask_model {
   // f(tape, task numbers, views, first row) for every chunk of rows and every trunk, in evaluation
   // mode.
   template <Backend B, class F>
-  void each_chunk(const B& device, const input_set& inputs, index_t only, F&& f) const {
-    static_assert(std::is_same_v<typename B::scalar, T>,
-                  "the backend computes with another scalar than the model has parameters");
+  void each_chunk(workspace<B>& work, const input_set& inputs, index_t only, F&& f) const {
     constexpr index_t chunk = 256;
-    graph::tape<B> tape(device);
-    backend::buffer<B> theta(device, theta_.size());
-    theta.assign(device, theta_.values());
-    tape.bind(theta_.segments(), theta.view());
-    input_batch batch;
-    std::vector<index_t> rows;
+    auto& [tape, theta, batch, rows, numbers, chosen] = work;
     for (index_t first = 0; first < inputs.size(); first += chunk) {
       rows.resize(static_cast<std::size_t>(std::min(chunk, inputs.size() - first)));
       std::iota(rows.begin(), rows.end(), first);
       inputs.gather(rows, batch);
       tape.begin(graph::mode::evaluation);
       for (index_t i = 0; i < static_cast<index_t>(trunks_.size()); ++i) {
-        std::vector<index_t> numbers;
-        std::vector<const task_module*> chosen;
+        numbers.clear();
+        chosen.clear();
         for (index_t t = 0; t < tasks_.size(); ++t) {
           if (module(t).trunk == i && (only < 0 || t == only)) {
             numbers.push_back(t);
