@@ -114,6 +114,11 @@ void check_shapes() {
       check_all<Engine, T>({rows, cols, 5}, beginning::rows, false, 2);
     }
   }
+  // a few long rows, and one column
+  for (const index_t cols : {1, 2, 7, 8, 9}) {
+    check_all<Engine, T>({5, cols, 1024 + 3}, beginning::bias, true, 1);
+    check_all<Engine, T>({2, cols, 2500}, beginning::itself, true, 0);
+  }
   // more than one stretch of the depth, rectified at the end only
   for (const index_t rows : {1, 2, 67}) {
     for (const index_t cols : {1, 10, 40}) {
@@ -152,10 +157,10 @@ TEST_CASE_TEMPLATE("an engine passes NaN on, also where it rectifies", Engine, e
 namespace {
 
 template <bool TransposeA, bool TransposeB>
-void check_independence(index_t cols) {
+void check_independence(index_t cols, index_t depth) {
   constexpr index_t rows = 61;
-  constexpr index_t depth = 301;
   CAPTURE(cols);
+  CAPTURE(depth);
   const auto a = TransposeA ? framed<float>(depth, rows, 0, 1) : framed<float>(rows, depth, 0, 1);
   const auto b = TransposeB ? framed<float>(cols, depth, 0, 2) : framed<float>(depth, cols, 0, 2);
   framed<float> all(rows, cols, 0, 3);
@@ -181,11 +186,13 @@ void check_independence(index_t cols) {
 
 TEST_CASE("tiled: the result of a row does not depend on the rows beside it") {
   static_assert(engine::tiled::independent_rows);
-  for (const index_t cols : {1, 10, 32, 100, 300}) {
-    check_independence<false, false>(cols);
-    check_independence<false, true>(cols);
-    check_independence<true, false>(cols);
-    check_independence<true, true>(cols);
+  for (const index_t cols : {1, 3, 10, 32, 100, 300}) {
+    for (const index_t depth : {301, 1301}) {
+      check_independence<false, false>(cols, depth);
+      check_independence<false, true>(cols, depth);
+      check_independence<true, false>(cols, depth);
+      check_independence<true, true>(cols, depth);
+    }
   }
 }
 

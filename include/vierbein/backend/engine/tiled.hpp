@@ -204,39 +204,125 @@ void pack(const T* b, index_t stride, index_t depth, index_t cols, T* to) {
   }
 }
 
-/// c(i) = s(i) + a(i, :) · x, where x lies in one piece; c's numbers lie `c_stride` apart.
-template <class T>
-[[gnu::noinline]] VIERBEIN_WHOLE_REGISTERS void dots(matrix_view<const T> a, const T* x, const T* s,
-                                                     index_t s_stride, T* c, index_t c_stride,
-                                                     bool rectify) {
-  constexpr index_t n = lanes<T>;
-  constexpr int together = 4;
-  for (index_t row = 0; row < a.rows; row += together) {
-    const auto rows = static_cast<int>(std::min<index_t>(together, a.rows - row));
-    const T* from[together];  // a missing row is the last one once more
-    for (int r = 0; r < together; ++r) {
-      from[r] = a.row(row + std::min(r, rows - 1));
+/// The sums of the numbers of each of `Count` registers.
+template <int Count, class T>
+VIERBEIN_WHOLE_REGISTERS inline void totals(const lanes_of<T>* registers, T* to) {
+  constexpr int n = static_cast<int>(lanes<T>);
+  if constexpr (Count % n == 0) {  // transposed, they are added n at a time
+#pragma GCC unroll 8
+    for (int first = 0; first < Count; first += n) {
+      lanes_of<T> rows[lanes<T>];
+#pragma GCC unroll 16
+      for (int i = 0; i < n; ++i) {
+        rows[i] = registers[first + i];
+      }
+      transpose_stage<lanes<T> / 2, T>(rows);
+#pragma GCC unroll 16
+      for (int i = 1; i < n; ++i) {
+        rows[0] += rows[i];
+      }
+      at(to + first) = rows[0];
     }
-    lanes_of<T> sum[together] = {};
-    index_t k = 0;
-    for (; k + n <= a.cols; k += n) {
-#pragma GCC unroll 4
-      for (int r = 0; r < together; ++r) {
-        sum[r] += at(from[r] + k) * at(x + k);
+  } else {
+    for (int i = 0; i < Count; ++i) {
+      to[i] = 0;
+      for (int l = 0; l < n; ++l) {
+        to[i] += registers[i][l];
       }
-    }
-    for (int r = 0; r < rows; ++r) {
-      T total = 0;
-      for (index_t i = 0; i < n; ++i) {
-        total += sum[r][i];
-      }
-      for (index_t i = k; i < a.cols; ++i) {
-        total += from[r][i] * x[i];
-      }
-      total += s != nullptr ? s[(row + r) * s_stride] : T{0};
-      c[(row + r) * c_stride] = rectify && total < 0 ? T{0} : total;
     }
   }
+}
+
+/// sum(r, q) = Σ x_r y_q over `count` registers of numbers, each lane by itself.
+template <int Rows, int Cols, class T>
+[[gnu::noinline]] VIERBEIN_WHOLE_REGISTERS void dot_lanes(const T* const* x, const T* const* y,
+                                                          index_t count, lanes_of<T>* to) {
+  lanes_of<T> sum[Rows][Cols];
+  const T* left[Rows];
+  const T* right[Cols];
+#pragma GCC unroll 4
+  for (int q = 0; q < Cols; ++q) {
+    right[q] = y[q];
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; ++r) {
+    left[r] = x[r];
+#pragma GCC unroll 4
+    for (int q = 0; q < Cols; ++q) {
+      sum[r][q] = lanes_of<T>{};
+    }
+  }
+  for (index_t k = 0; k < count * lanes<T>; k += lanes<T>) {
+    lanes_of<T> factor[Cols];
+#pragma GCC unroll 4
+    for (int q = 0; q < Cols; ++q) {
+      factor[q] = at(right[q] + k);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+      const lanes_of<T> other = at(left[r] + k);
+#pragma GCC unroll 4
+      for (int q = 0; q < Cols; ++q) {
+        sum[r][q] += other * factor[q];
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+    for (int q = 0; q < Cols; ++q) {
+      to[r * Cols + q] = sum[r][q];
+    }
+  }
+}
+
+/// C = S + A Bᵀ by dot products of rows, which run over registers: for a B of few rows. Four rows
+/// of A and `Cols` of B at a time, in stretches of the depth that stay in the cache.
+template <int Cols, class T>
+[[gnu::noinline]] VIERBEIN_WHOLE_REGISTERS void dots(matrix_view<const T> a, matrix_view<const T> b,
+                                                     index_t depth, start<T> s, matrix_view<T> c,
+                                                     bool rectify) {
+  constexpr index_t n = lanes<T>;
+  constexpr int rows = 4;
+  constexpr index_t stretch = 128 * n;
+  index_t first = 0;
+  do {
+    const index_t end = std::min(first + stretch, depth);
+    const bool last = end == depth;
+    for (index_t j = 0; j < c.cols; j += Cols) {
+      for (index_t i = 0; i < c.rows; i += rows) {
+        const T* x[rows];  // a missing row is the last one once more
+        const T* y[Cols];
+        for (int r = 0; r < rows; ++r) {
+          x[r] = a.row(std::min(i + r, c.rows - 1)) + first;
+        }
+        for (int q = 0; q < Cols; ++q) {
+          y[q] = b.row(std::min(j + q, c.cols - 1)) + first;
+        }
+        const index_t count = (end - first) / n;
+        lanes_of<T> sum[rows * Cols];
+        dot_lanes<rows, Cols, T>(x, y, count, sum);
+        T whole[rows * Cols];
+        totals<rows * Cols, T>(sum, whole);
+        for (int r = 0; r < rows && i + r < c.rows; ++r) {
+          for (int q = 0; q < Cols && j + q < c.cols; ++q) {
+            T total = whole[r * Cols + q];
+            for (index_t l = count * n; l < end - first; ++l) {
+              total += x[r][l] * y[q][l];
+            }
+            T& to = c(i + r, j + q);
+            if (first > 0) {
+              total += to;
+            } else if (s.data != nullptr) {
+              total += s.row(i + r)[j + q];
+            }
+            to = rectify && last && total < 0 ? T{0} : total;
+          }
+        }
+      }
+    }
+    first = end;
+  } while (first < depth);
 }
 
 }  // namespace detail
@@ -255,8 +341,11 @@ struct tiled {
     }
     if constexpr (!TransposeA) {
       if (c.cols == 1 && (TransposeB || b.stride == 1)) {  // matrix times vector
-        detail::dots({a.data, c.rows, depth, a.stride}, b.data, s.data, s.stride, c.data, c.stride,
-                     rectify);
+        detail::dots<1>(a, {b.data, 1, depth, b.stride}, depth, s, c, rectify);
+        return;
+      }
+      if (TransposeB && c.cols <= few_rows && depth >= long_rows) {  // a few long rows
+        detail::dots<4>(a, b, depth, s, c, rectify);
         return;
       }
     } else if (!TransposeB && c.cols == 1 && c.stride == 1 && c.rows > 1 &&
@@ -275,6 +364,9 @@ struct tiled {
   }
 
  private:
+  static constexpr index_t few_rows = 8;
+  static constexpr index_t long_rows = 1024;
+
   // run() for a depth of at most `depth_block`, panel by panel.
   template <bool TransposeA, bool TransposeB, class T>
   static void stretch(matrix_view<const T> a, matrix_view<const T> b, index_t depth, start<T> s,
