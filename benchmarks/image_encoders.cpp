@@ -43,13 +43,14 @@ double product_seconds(const vg::convolution& layer, bool first) {
   auto dw = numbers(depth, layer.out.channels);
   auto dp = numbers(m, depth);
   const auto y_in = std::as_const(y).view();
+  using engine = vb::backend::engine::tiled;
   double best = 1e9;
   for (int r = 0; r < 20; ++r) {
     const double start = measuring::now();
-    vb::backend::detail::add_product<false, false, float>(p.view(), w.view(), y.view());
-    vb::backend::detail::add_product<true, false, float>(p.view(), y_in, dw.view());
+    engine::run<false, false, float>(p.view(), w.view(), {}, y.view(), false);
+    engine::run<true, false, float>(p.view(), y_in, {}, dw.view(), false);
     if (!first) {
-      vb::backend::detail::add_product<false, true, float>(y_in, w.view(), dp.view());
+      engine::run<false, true, float>(y_in, w.view(), {}, dp.view(), false);
     }
     best = std::min(best, measuring::now() - start);
   }
