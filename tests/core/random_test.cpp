@@ -48,6 +48,16 @@ TEST_CASE("an element of a stream depends on seed, stream and position alone") {
   CHECK(random_stream{7, 3 | std::uint64_t{1} << 40}.uniform(0) != stream.uniform(0));
 }
 
+TEST_CASE("four normal numbers at once are those of their elements, bit for bit") {
+  const random_stream stream{7, 3};
+  for (std::uint64_t block = 0; block < 1000; ++block) {
+    const auto four = stream.normals(block);
+    for (std::uint64_t k = 0; k < 4; ++k) {
+      REQUIRE(four[k] == stream.normal(4 * block + k));
+    }
+  }
+}
+
 TEST_CASE("the ends of the unit interval") {
   CHECK(random_stream::unit(0) == 0.0);
   CHECK(random_stream::unit(0xffffffff) < 1.0);

@@ -271,7 +271,7 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
  private:
   static constexpr index_t chunk_work = index_t{1} << 15;  // elementary operations in a chunk
   static constexpr index_t tallest_piece = 256;            // rows of a product's destination
-  static constexpr index_t product_threshold = index_t{1} << 18;  // multiply-adds worth a fork
+  static constexpr index_t product_threshold = index_t{1} << 20;  // multiply-adds worth a fork
 
   static int available() {
 #if defined(_OPENMP)

@@ -307,10 +307,9 @@ class host {
     rows(x.rows, x.cols * 20, [&](index_t r) {
       const T* v = x.row(r);
       T* to = out.row(r);
-      for (index_t c = 0; c < x.cols; ++c) {
-        to[c] = v[c] +
-                sigma * static_cast<T>(stream.normal(static_cast<std::uint64_t>(r * x.cols + c)));
-      }
+      each_of_four(
+          r * x.cols, x.cols, [&](std::uint64_t block) { return stream.normals(block); },
+          [&](index_t c, double z) { to[c] = v[c] + sigma * static_cast<T>(z); });
     });
   }
 
@@ -321,11 +320,13 @@ class host {
     rows(x.rows, x.cols * 5, [&](index_t r) {
       const T* v = x.row(r);
       T* to = out.row(r);
-      for (index_t c = 0; c < x.cols; ++c) {
-        const double u = stream.uniform(static_cast<std::uint64_t>(r * x.cols + c));
-        const T value = u < static_cast<double>(p) ? T{0} : scale * v[c];
-        to[c] = accumulate ? to[c] + value : value;
-      }
+      each_of_four(
+          r * x.cols, x.cols, [&](std::uint64_t block) { return stream.words(block); },
+          [&](index_t c, std::uint32_t word) {
+            const double u = random_stream::unit(word);
+            const T value = u < static_cast<double>(p) ? T{0} : scale * v[c];
+            to[c] = accumulate ? to[c] + value : value;
+          });
     });
   }
 
@@ -698,6 +699,19 @@ class host {
   [[nodiscard]] const Derived& self() const { return static_cast<const Derived&>(*this); }
 
   static constexpr index_t column_block = 64;
+
+  // f(c, number) for the columns of a row whose first number is element `first` of a stream that
+  // gives four numbers at a time.
+  template <class Four, class F>
+  static void each_of_four(index_t first, index_t cols, Four&& four, F&& f) {
+    for (index_t c = 0; c < cols;) {
+      const auto i = static_cast<std::uint64_t>(first + c);
+      const auto numbers = four(i / 4);
+      for (std::size_t k = i % 4; k < 4 && c < cols; ++k, ++c) {
+        f(c, numbers[k]);
+      }
+    }
+  }
 
   // f(r, c, width, mean) for rows [first, last) of the `groups` matrices stacked in x and blocks of
   // their columns, `mean` being that of the elements (r, c ... c + width - 1) of all matrices. The
