@@ -1,10 +1,11 @@
 // How long the library takes for a training step, scenario by scenario (Google Benchmark).
 //
-//     steps --benchmark_list_tests                       the scenarios, which the files here
-//     explain steps --benchmark_filter='^hard/T4' [--benchmark_format=json]
-//     [--benchmark_min_time=0.5] steps --losses --benchmark_filter='^hard/T4/B128'  train five
-//     steps from weights and data by
-//                                                        formula and print the losses
+//     steps --benchmark_list_tests
+//     steps --benchmark_filter='^hard/T4' [--benchmark_format=json] [--benchmark_min_time=0.5]
+//     steps --losses --benchmark_filter='^hard/T4/B128'
+//
+// The first names the scenarios, which the files here explain; the last trains five steps from
+// weights and data by formula and prints the losses.
 //
 // Every iteration is one step as `fit` does it: cut the batch, record, weigh, sweep, update. Beside
 // its own mean the program reports the iterations' median, p10 and p90 in seconds, the flops of the

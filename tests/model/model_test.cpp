@@ -202,6 +202,13 @@ TEST_CASE("a kept predictor predicts what the model predicts, for any number of 
   }
   CHECK_THROWS_AS(predict({vb::matrix<double>(2, 5)}), vb::error);
   CHECK(predict({normal_matrix(2, 4, 9)})[0].rows() == 2);  // and goes on
+  auto grown = gate_model();
+  auto of_before = grown.predictor(backend);
+  grown.append("later", vb::head::regression{}, vb::task_origin::added, 1);
+  CHECK_THROWS_WITH_AS((void)of_before({normal_matrix(2, 4, 9)}),
+                       "model: it has other parameters than when its predictor was made: ask for a "
+                       "new one",
+                       vb::error);
   const auto fresh = vb::multitask<double>(trunk, vb::tasks{vb::regression("a")});
   CHECK_THROWS_WITH_AS((void)fresh.predictor(backend), "model: it has not been trained", vb::error);
 }

@@ -51,26 +51,27 @@ inline const typename lane_vector<T>::in_memory& at(const T* p) {
   return *reinterpret_cast<const typename lane_vector<T>::in_memory*>(p);
 }
 
-/// Square roots. std::sqrt in a loop stays scalar, because it must set errno; so the compilers' own
-/// names for the instruction.
+/// x = √x, correctly rounded. std::sqrt in a loop stays scalar, because it must set errno; so the
+/// compilers' own names for the instruction, where they have one.
 template <class T>
 inline void take_root(lanes_of<T>& x) {
-#if defined(__clang__)
+  [[maybe_unused]] constexpr bool single = sizeof(T) == 4;
+#if __has_builtin(__builtin_elementwise_sqrt)
   x = __builtin_elementwise_sqrt(x);
-#elif defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) {
+#elif defined(__AVX512F__) && __has_builtin(__builtin_ia32_sqrtps512_mask)
+  if constexpr (single) {
     x = __builtin_ia32_sqrtps512_mask(x, x, -1, 4);
   } else {
     x = __builtin_ia32_sqrtpd512_mask(x, x, -1, 4);
   }
-#elif defined(__AVX__)
-  if constexpr (sizeof(T) == 4) {
+#elif defined(__AVX__) && !defined(__AVX512F__) && __has_builtin(__builtin_ia32_sqrtps256)
+  if constexpr (single) {
     x = __builtin_ia32_sqrtps256(x);
   } else {
     x = __builtin_ia32_sqrtpd256(x);
   }
-#elif defined(__SSE2__)
-  if constexpr (sizeof(T) == 4) {
+#elif defined(__SSE2__) && !defined(__AVX__) && __has_builtin(__builtin_ia32_sqrtps)
+  if constexpr (single) {
     x = __builtin_ia32_sqrtps(x);
   } else {
     x = __builtin_ia32_sqrtpd(x);

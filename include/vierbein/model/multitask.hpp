@@ -200,9 +200,10 @@ class multitask_model {
   /// `predict` for many calls, a row at a time perhaps: memory and the parameters on the device are
   /// kept from call to call, so that a call with as many rows as the one before allocates nothing.
   ///     auto predict = model.predictor(backend);
-  ///     const auto& y = predict(inputs);  // one matrix (rows, outputs) a task, until the next
-  ///     call
-  /// It predicts by the parameters that the model has when it is made. The model must outlive it.
+  ///     const auto& y = predict(inputs);
+  /// y holds one matrix (rows, outputs) a task, as `predict` of the model does, and stays until the
+  /// next call. It predicts by the parameters that the model has when it is made; the model must
+  /// outlive it. A model that has been given another task since is refused.
   template <Backend B>
   [[nodiscard]] auto predictor(const B& backend) const {
     require(built(), "model", "it has not been trained");
@@ -286,6 +287,8 @@ class multitask_model {
 
     const std::vector<matrix<double>>& operator()(const input_set& inputs) {
       model_->check_shape(inputs);
+      require(work_.theta.view().size == model_->theta_.size(), "model",
+              "it has other parameters than when its predictor was made: ask for a new one");
       model_->resize_predictions(inputs.size(), out_);
       model_->predict_into(work_, inputs, -1,
                            [&](index_t t) -> auto& { return out_[static_cast<std::size_t>(t)]; });

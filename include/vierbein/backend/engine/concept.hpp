@@ -16,6 +16,8 @@
 // it says how the backend may share out the rows of a product among threads.
 #pragma once
 
+#include <concepts>
+
 #include "vierbein/core/types.hpp"
 #include "vierbein/core/view.hpp"
 
@@ -49,13 +51,14 @@ constexpr start<T> itself(matrix_view<T> c) {
 
 namespace vierbein {
 
+/// The requirements above, tried with float.
 template <class E>
 concept ProductEngine =
     requires(matrix_view<const float> in, backend::engine::start<float> s, matrix_view<float> out) {
       E::template run<false, false, float>(in, in, s, out, true);
       E::template run<true, true, float>(in, in, s, out, false);
-      requires E::independent_rows || !E::independent_rows;
-      requires E::row_step > 0;
+      { E::independent_rows } -> std::convertible_to<bool>;
+      { E::row_step } -> std::convertible_to<index_t>;
     };
 
 }  // namespace vierbein

@@ -8,8 +8,9 @@
 // no instructions of a particular machine.
 //
 // An element of C is the sum over the depth in order, in stretches of `depth_block`, whatever tile
-// it belongs to: a row's result does not depend on how many rows there are. (Matrices of one column
-// are the exception: their dot products run over registers.)
+// it belongs to. Where C has one column, or B is transposed and has a few long rows, it is a dot
+// product over registers. Which of them it is does not depend on the number of rows of C, nor does,
+// therefore, the result of a row.
 #pragma once
 
 #include <algorithm>
