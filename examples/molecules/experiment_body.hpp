@@ -379,8 +379,8 @@ class experiment {
   }
 
   /// The sources and one target in one model, weighted by the policy of the method's name. A fifth
-  /// of the target's labels, at least two, is set aside for the policy and to choose the best
-  /// parameters by.
+  /// of the target's labels, at least two, is set aside for the policy. They are too few to choose
+  /// an epoch by as well: one odd molecule among them would decide.
   void run_weighted(const method& m, const std::vector<target_rows>& targets,
                     const std::vector<char>& test, long seed, long labels) {
     const auto source = source_rows(test);
@@ -392,6 +392,7 @@ class experiment {
                   auto options = pretraining_options(seed);
                   options.handle_interrupts = false;
                   options.balanced = true;
+                  options.best = vb::best_by::last;
                   const auto data = weighted_data(t, source, labels, options.validation_rows);
                   h = fit_weighted(m, t, data, options, model);
                   return model;

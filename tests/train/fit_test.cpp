@@ -272,6 +272,34 @@ TEST_CASE("the best epoch by accuracy is another than that by loss") {
   CHECK(of_rounds.validation_score == doctest::Approx(accuracy(rounds, cpu)).epsilon(1e-12));
 }
 
+TEST_CASE("the last parameters are kept where that is asked for") {
+  auto data = related_tasks(80, 4, {"a", "b"}, 2);
+  const auto noise = problems::normal_matrix(80, 2, 6);
+  for (index_t r = 0; r < 80; ++r) {
+    data.at("a").values(r, 0) += noise(r, 0);
+  }
+  const auto held = row_range(0, 10);
+  const auto check = [&](const auto& weighting) {
+    auto model = gate_model({"a", "b"}, 60);
+    vb::training options{.epochs = 40, .batch = 20, .validation_rows = held};
+    const vb::optimizer::adam adam{.learning_rate = 1e-2};
+    auto best = model;
+    REQUIRE(vb::fit(reference{}, best, data, options, adam, weighting).best_epoch < 40);
+    options.best = vb::best_by::last;
+    const auto h = vb::fit(reference{}, model, data, options, adam, weighting);
+    CHECK(h.best_epoch == std::ssize(h.epochs));
+    const auto p = model.predict(reference{}, data.inputs.select(held), 0);
+    double loss = 0;
+    for (const index_t r : held) {
+      const double d = (p(r, 0) - data.at("a").values(r, 0)) / model.label_deviation(0);
+      loss += d * d / static_cast<double>(held.size());
+    }
+    CHECK(h.epochs.back().validation_loss == doctest::Approx(loss).epsilon(1e-9));
+  };
+  check(vb::weighting::single_task{.target = "a"});
+  check(vb::weighting::alpha_vil{.target = "a", .share = 1});
+}
+
 TEST_CASE("without validation the last epoch is kept") {
   const auto data = related_tasks(60, 3, {"a", "b"}, 2);
   auto model = gate_model();

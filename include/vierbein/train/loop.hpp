@@ -29,8 +29,11 @@ struct verdict {
   double loss = std::numeric_limits<double>::quiet_NaN();
   double score = std::numeric_limits<double>::quiet_NaN();
 
-  /// Whether this is better than `other` by what is asked for. NaN is never better.
+  /// Whether this is better than the earlier `other` by what is asked for. NaN is never better.
   [[nodiscard]] bool better(const verdict& other, best_by by) const {
+    if (by == best_by::last) {
+      return !std::isnan(loss);
+    }
     if (by == best_by::score && !(score == other.score)) {
       return score > other.score;
     }

@@ -40,9 +40,11 @@ enum class own_gradients { weighted, unweighted };
 ///              layers
 enum class gramian_way { automatic, jacobian, layers };
 
-/// What makes an epoch the best one. The score is the accuracy where a head knows what is right,
-/// otherwise the negative loss; of equal scores the smaller loss decides.
-enum class best_by { loss, score };
+/// What makes an epoch, or a round, the best one, whose parameters are kept. The score is the
+/// accuracy where a head knows what is right, otherwise the negative loss; of equal scores the
+/// smaller loss decides. With `last` it is the last one: when only some tens of rows are set aside,
+/// the best of many epochs on them is chance, and a schedule that ends low needs no choice.
+enum class best_by { loss, score, last };
 
 /// How long and on what to train.
 struct training {
