@@ -27,7 +27,7 @@ void check_same_bits(workspace<T>& found, workspace<T>& expected) {
 template <class T = float, class F>
 void same_on_all_threads(F&& run) {
   // Thousands of rows, thousands of columns, neither, and as many as leave one row over.
-  for (const shape s : {shape{20011, 5}, shape{3, 12007}, shape{521, 67}, shape{97, 130}}) {
+  for (const shape s : {shape{60013, 5}, shape{3, 22007}, shape{521, 67}, shape{97, 130}}) {
     for (const bool strided : {false, true}) {
       workspace<T> expected(strided);
       run(vb::backend::basic_cpu<T>{1}, expected, s, strided);

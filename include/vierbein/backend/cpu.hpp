@@ -85,7 +85,8 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   void run(index_t count, index_t cost, F&& f) const {
     const index_t chunk = chunk_size(cost);
     const index_t chunks = (count + chunk - 1) / chunk;
-    each(chunks, chunks > 1, [&](index_t k) { f(k * chunk, std::min(count, (k + 1) * chunk)); });
+    each(chunks, count * cost > fork_work,
+         [&](index_t k) { f(k * chunk, std::min(count, (k + 1) * chunk)); });
   }
 
   template <class F>
@@ -94,7 +95,7 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
     const index_t chunk = std::max(chunk_size(cost), (count + most - 1) / most);
     const index_t chunks = (count + chunk - 1) / chunk;
     double partial[most];
-    each(chunks, chunks > 1,
+    each(chunks, count * cost > fork_sum,
          [&](index_t k) { partial[k] = f(k * chunk, std::min(count, (k + 1) * chunk)); });
     double total = 0;
     for (index_t k = 0; k < chunks; ++k) {
@@ -105,32 +106,35 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
 
   void multiply(transposition kind, std::span<const product<T, host_space>> group,
                 bool accumulate) const {
+    // Products that share a destination are neighbours, and one piece of work.
+    const auto continues = [&](std::size_t i) {
+      return i > 0 && i < group.size() && group[i - 1].c.data == group[i].c.data;
+    };
     index_t work = 0;
     index_t tallest = 0;
-    for (const auto& p : group) {
+    index_t destinations = 0;
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      const auto& p = group[i];
       tallest = std::max(tallest, p.c.rows);
       work += p.c.size() * (kind == transposition::tn ? p.a.rows : p.a.cols);
+      destinations += continues(i) ? 0 : 1;
     }
-    // Piece (i, k) is rows [k height, ...) of product i. Products that share a destination are
-    // summed by the piece of the first of them.
-    const auto count = static_cast<index_t>(group.size());
-    const index_t height = piece_height(tallest, count);
-    const index_t most = (tallest + height - 1) / height;
-    each(count * most, work > product_threshold, [&](index_t piece) {
-      const auto i = static_cast<std::size_t>(piece / most);
-      const index_t first = piece % most * height;
-      if (first >= group[i].c.rows || (i > 0 && group[i - 1].c.data == group[i].c.data)) {
+    each_block(destinations, tallest, work, [&](index_t d, index_t first, index_t height) {
+      std::size_t i = 0;  // the first product of destination d
+      while (continues(i) || d-- > 0) {
+        ++i;
+      }
+      if (first >= group[i].c.rows) {
         return;
       }
-      const index_t n = std::min(height, group[i].c.rows - first);
-      const view c = group[i].c.row_range(first, n);
+      const view c = group[i].c.row_range(first, std::min(height, group[i].c.rows - first));
       engine::start<T> from = accumulate ? engine::itself(c) : engine::start<T>{};
-      for (std::size_t j = i; j < group.size() && group[j].c.data == group[i].c.data; ++j) {
-        const const_view a = kind == transposition::tn ? group[j].a.col_range(first, n)
-                                                       : group[j].a.row_range(first, n);
-        product(kind, a, group[j].b, from, c);
+      do {
+        const const_view a = kind == transposition::tn ? group[i].a.col_range(first, c.rows)
+                                                       : group[i].a.row_range(first, c.rows);
+        product(kind, a, group[i].b, from, c);
         from = engine::itself(c);
-      }
+      } while (continues(++i));
     });
   }
 
@@ -141,12 +145,8 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
       tallest = std::max(tallest, layer.y.rows);
       work += layer.y.size() * layer.x.cols;
     }
-    const auto count = static_cast<index_t>(group.size());
-    const index_t height = piece_height(tallest, count);
-    const index_t most = (tallest + height - 1) / height;
-    each(count * most, work > product_threshold, [&](index_t piece) {
-      const auto& layer = group[static_cast<std::size_t>(piece / most)];
-      const index_t first = piece % most * height;
+    each_block(std::ssize(group), tallest, work, [&](index_t i, index_t first, index_t height) {
+      const auto& layer = group[static_cast<std::size_t>(i)];
       if (first < layer.y.rows) {
         affine_rows(layer, act, first, std::min(height, layer.y.rows - first));
       }
@@ -227,7 +227,7 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   void adam_step(array_view<T> theta, array_view<const T> g, T scale, array_view<T> m,
                  array_view<T> v, const adam_coefficients& k) const {
     const auto rule = k.rule<T>();
-    run(theta.size, 10, [&](index_t first, index_t last) {
+    run(theta.size, 4, [&](index_t first, index_t last) {
       constexpr index_t n = detail::lanes<T>;
       index_t i = first;
       for (; i + n <= last; i += n) {
@@ -270,6 +270,8 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
 
  private:
   static constexpr index_t chunk_work = index_t{1} << 15;  // elementary operations in a chunk
+  static constexpr index_t fork_work = index_t{1} << 16;   // elementary operations worth a fork
+  static constexpr index_t fork_sum = 4 * fork_work;       // the same where nothing is written
   static constexpr index_t tallest_piece = 256;            // rows of a product's destination
   static constexpr index_t product_threshold = index_t{1} << 20;  // multiply-adds worth a fork
 
@@ -282,14 +284,24 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   }
 
   // Rows of a product's destination that one thread computes at a time. Where rows do not depend on
-  // each other, a few products are shared out among the threads.
-  [[nodiscard]] index_t piece_height(index_t rows, index_t products) const {
-    if (!Engine::independent_rows || threads_ <= products) {
+  // each other, a few destinations are shared out among the threads.
+  [[nodiscard]] index_t piece_height(index_t rows, index_t destinations) const {
+    if (!Engine::independent_rows || threads_ <= destinations) {
       return tallest_piece;
     }
-    const index_t share = (rows * products + threads_ - 1) / threads_;
+    const index_t share = (rows * destinations + threads_ - 1) / threads_;
     const index_t whole = Engine::row_step;
     return std::clamp((share + whole - 1) / whole * whole, 2 * whole, tallest_piece);
+  }
+
+  // f(d, first, height) for each block of rows [first, first + height) of each of `count` matrices,
+  // of which the tallest has so many rows.
+  template <class F>
+  void each_block(index_t count, index_t tallest, index_t work, F&& f) const {
+    const index_t height = piece_height(tallest, count);
+    const index_t blocks = (tallest + height - 1) / height;
+    each(count * blocks, work > product_threshold,
+         [&](index_t k) { f(k / blocks, k % blocks * height, height); });
   }
 
   static index_t chunk_size(index_t cost) {
@@ -310,7 +322,7 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   void columns(index_t cols, index_t rows, F&& f) const {
     constexpr index_t width = 64;
     const index_t blocks = (cols + width - 1) / width;
-    each(blocks, cols * rows > chunk_work,
+    each(blocks, cols * rows > fork_work,
          [&](index_t k) { f(k * width, std::min(width, cols - k * width)); });
   }
 
