@@ -10,6 +10,13 @@ using vierbein::alignment_bytes;
 using vierbein::arena;
 using vierbein::index_t;
 
+// ASan ends the program when the system gives no memory.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define VIERBEIN_ADDRESS_SANITIZER
+#endif
+#endif
+
 namespace {
 
 // Host memory that counts the blocks it has given out.
@@ -89,6 +96,42 @@ TEST_CASE("after a reset the same memory is handed out again") {
   CHECK(memory.allocate<int>(100) == first);
   CHECK(memory.capacity() == capacity);
 }
+
+TEST_CASE("what is taken is counted, and no more than the limit is given") {
+  arena<> memory;
+  memory.limit(100 * 64);
+  for (int step = 0; step < 3; ++step) {
+    for (int i = 0; i < 100; ++i) {
+      static_cast<void>(memory.allocate<char>(33));  // a cache line each
+    }
+    CHECK(memory.taken() == 100 * 64);
+    CHECK_THROWS_WITH_AS(
+        static_cast<void>(memory.allocate<char>(1)),
+        "memory: a step needs more than the 6400 bytes that it may take: 6400 are taken, and then "
+        "64 asked for; a smaller batch takes less",
+        vierbein::error);
+    memory.reset();
+    CHECK(memory.taken() == 0);
+  }
+}
+
+TEST_CASE("after a reset no more is reserved than was taken and a quarter") {
+  arena<> memory;
+  for (int i = 0; i < 10; ++i) {  // every one in a block of its own
+    static_cast<void>(memory.allocate<char>(1 << (16 + i)));
+  }
+  const std::size_t taken = memory.taken();
+  memory.reset();
+  CHECK(memory.capacity() == taken + taken / 4);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(VIERBEIN_ADDRESS_SANITIZER)
+TEST_CASE("memory that the system does not give is refused in one sentence") {
+  CHECK_THROWS_WITH_AS(static_cast<void>(vierbein::host_memory::allocate(std::size_t{1} << 62)),
+                       "memory: the system does not give the 4611686018427.4 MB asked for",
+                       vierbein::error);
+}
+#endif
 
 TEST_CASE("large neighbours do not begin at the same offset of a page") {
   arena<> memory;

@@ -272,6 +272,30 @@ TEST_CASE("the best epoch by accuracy is another than that by loss") {
   CHECK(of_rounds.validation_score == doctest::Approx(accuracy(rounds, cpu)).epsilon(1e-12));
 }
 
+TEST_CASE("a step that needs more memory than it may take is refused") {
+  const auto data = related_tasks(60, 3, {"a", "b"}, 2);
+  const auto check = [&](const auto& weighting) {
+    const auto untrained = gate_model();
+    const vb::training options{.epochs = 2, .batch = 30, .validation_rows = row_range(0, 30)};
+    auto model = untrained;
+    const std::size_t needed =
+        vb::fit(reference{}, model, data, options, vb::optimizer::adam{}, weighting).step_bytes;
+    CHECK(needed > 30 * 3 * sizeof(double));
+    const auto with_limit = [&](std::size_t limit) {
+      auto limited = options;
+      limited.memory_limit = limit;
+      auto again = untrained;
+      vb::fit(reference{}, again, data, limited, vb::optimizer::adam{}, weighting);
+      return again.theta().snapshot();
+    };
+    CHECK(with_limit(needed) == model.theta().snapshot());
+    CHECK_THROWS_WITH_AS(with_limit(needed - 1), doctest::Contains("a smaller batch takes less"),
+                         vb::error);
+  };
+  check(vb::weighting::equal{});
+  check(vb::weighting::alpha_vil{.target = "a", .share = 1});
+}
+
 TEST_CASE("the last parameters are kept where that is asked for") {
   auto data = related_tasks(80, 4, {"a", "b"}, 2);
   const auto noise = problems::normal_matrix(80, 2, 6);

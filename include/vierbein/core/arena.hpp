@@ -1,14 +1,17 @@
 // A bump allocator: a training step takes its memory here and gives all of it back at once.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <limits>
 #include <new>
 #include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "vierbein/core/error.hpp"
 #include "vierbein/core/types.hpp"
 
 namespace vierbein {
@@ -17,10 +20,14 @@ namespace vierbein {
 /// register.
 inline constexpr std::size_t alignment_bytes = 64;
 
-/// Host memory, aligned. `Memory` in `arena` and in the backends has this shape.
+/// Host memory, aligned. `Memory` in `arena` and in the backends has this shape: it throws `error`
+/// when there is none.
 struct host_memory {
   [[nodiscard]] static void* allocate(std::size_t bytes) {
-    return ::operator new(bytes, std::align_val_t{alignment_bytes});
+    void* const block = ::operator new(bytes, std::align_val_t{alignment_bytes}, std::nothrow);
+    require(block != nullptr, "memory", "the system does not give the {:.1f} MB asked for",
+            static_cast<double>(bytes) / 1e6);
+    return block;
   }
   static void deallocate(void* block) noexcept {
     ::operator delete(block, std::align_val_t{alignment_bytes});
@@ -29,7 +36,8 @@ struct host_memory {
 
 /// Hands out 64-byte-aligned memory and takes it back all at once by `reset()`. When one step
 /// needed several blocks, `reset()` replaces them by a single one with a quarter to spare, so that
-/// a step of the same or a slightly larger size allocates nothing.
+/// a step of the same or a slightly larger size allocates nothing. A step that takes more than
+/// `limit()` is refused.
 ///
 /// Consecutive large allocations are set apart by a cache line, so that matrices whose size is a
 /// power of two do not begin at the same offset of a page (4 KiB aliasing).
@@ -41,14 +49,17 @@ class arena {
   arena(const arena&) = delete;
   arena& operator=(const arena&) = delete;
   arena(arena&& other) noexcept
-      : memory_(other.memory_), blocks_(std::move(other.blocks_)), used_(other.used_) {
-    other.blocks_.clear();
-    other.used_ = 0;
-  }
+      : memory_(other.memory_),
+        blocks_(std::exchange(other.blocks_, {})),
+        used_(std::exchange(other.used_, 0)),
+        taken_(std::exchange(other.taken_, 0)),
+        limit_(other.limit_) {}
   arena& operator=(arena&& other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(blocks_, other.blocks_);
     std::swap(used_, other.used_);
+    std::swap(taken_, other.taken_);
+    std::swap(limit_, other.limit_);
     return *this;
   }
   ~arena() { release(); }
@@ -74,12 +85,19 @@ class arena {
   /// Gives everything back; memory stays reserved for the next step.
   void reset() {
     if (blocks_.size() > 1) {
-      const std::size_t total = capacity();
+      const std::size_t wanted = taken_ + taken_ / 4;
       release();
-      add_block(total + total / 4);
+      add_block(std::min(wanted, limit_));
     }
     used_ = 0;
+    taken_ = 0;
   }
+
+  /// The most bytes that may be taken until the next `reset`; no limit at first.
+  void limit(std::size_t bytes) { limit_ = bytes; }
+
+  /// Bytes taken since the last `reset`.
+  [[nodiscard]] std::size_t taken() const { return taken_; }
 
   /// Bytes reserved.
   [[nodiscard]] std::size_t capacity() const {
@@ -104,13 +122,18 @@ class arena {
     if (padded >= page) {
       padded += alignment_bytes;
     }
+    require(padded <= limit_ - std::min(limit_, taken_), "memory",
+            "a step needs more than the {} bytes that it may take: {} are taken, and then {} asked "
+            "for; a smaller batch takes less",
+            limit_, taken_, padded);
     if (blocks_.empty() || used_ + padded > blocks_.back().bytes) {
       const std::size_t wanted = blocks_.empty() ? smallest_block : capacity();
-      add_block(wanted > padded ? wanted : padded);
+      add_block(std::max(wanted, padded));
       used_ = 0;
     }
     void* result = blocks_.back().data + used_;
     used_ += padded;
+    taken_ += padded;
     return result;
   }
 
@@ -127,7 +150,9 @@ class arena {
 
   [[no_unique_address]] Memory memory_{};
   std::vector<block> blocks_;
-  std::size_t used_ = 0;  // bytes taken from the last block
+  std::size_t used_ = 0;   // bytes taken from the last block
+  std::size_t taken_ = 0;  // from all of them
+  std::size_t limit_ = std::numeric_limits<std::size_t>::max();
 };
 
 /// A growable array of scalars whose first element is aligned to 64 bytes: std::vector with this

@@ -59,8 +59,9 @@ struct branch_report {
   std::vector<index_t> steps = {};       ///< a task
   double alignment_total = 0;
   index_t aligned_steps = 0;
-  double score = 0;          ///< of the result, if there was scoring
-  std::string failure = {};  ///< why the branch had to stop; empty when it did not
+  std::size_t step_bytes = 0;  ///< the most that a step took
+  double score = 0;            ///< of the result, if there was scoring
+  std::string failure = {};    ///< why the branch had to stop; empty when it did not
 };
 
 /// Trains branches of a model. What a branch of one name leaves behind, its place in the rows, its
@@ -144,7 +145,9 @@ class branch_trainer {
     explicit slot(const branch_trainer& owner)
         : tape(owner.device_),
           gradient(owner.device_, owner.model_.theta().size()),
-          judge(owner.device_, owner.model_, owner.inputs_, owner.labels_, owner.target_) {}
+          judge(owner.device_, owner.model_, owner.inputs_, owner.labels_, owner.target_) {
+      limit_memory(tape, owner.options_);
+    }
     graph::tape<B> tape;
     backend::buffer<B> gradient;
     target_judge<B, Model> judge;
@@ -349,6 +352,7 @@ class branch_trainer {
       }
     }
     with.tape.backward(with.seeds, with.gradient.row());
+    report.step_bytes = std::max(report.step_bytes, with.tape.taken());
     double scale = 1;
     if (options_.clip_norm > 0) {
       const double norm = std::sqrt(device_.squared_norm(with.gradient.view()));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <ostream>
 #include <string>
@@ -90,6 +91,9 @@ struct history {
   std::vector<epoch_record> epochs = {};
   index_t best_epoch = 0;    ///< the number of the epoch whose parameters were kept; 0 before any
   bool interrupted = false;  ///< by Ctrl-C or a request to terminate
+  /// The most bytes that one step's values and their gradients took. Parameters, optimiser state
+  /// and data are not in it.
+  std::size_t step_bytes = 0;
 
   /// A header and one row an epoch: epoch, seconds, train_loss, validation_loss, alignment_loss,
   /// learning_rate, validation_score, note, then `loss NAME` and `weight NAME` for every task. A

@@ -81,12 +81,15 @@ class task_judge {
   matrix<double> predictions_;
 };
 
-/// Judges the tasks of `record` on any number of rows, in evaluation mode, at the parameters that
-/// the tape is bound to.
+inline constexpr index_t rows_judged_at_once = 256;
+
+/// Judges the tasks of `record` on any number of rows, so many at once, in evaluation mode, at the
+/// parameters that the tape is bound to.
 template <Backend B, class Model>
 std::vector<verdict> judged(graph::tape<B>& tape, const Model& model, const label_table& labels,
-                            batch_recorder<B, Model>& record, std::span<const index_t> rows) {
-  constexpr std::size_t chunk = 256;
+                            batch_recorder<B, Model>& record, std::span<const index_t> rows,
+                            index_t at_once = rows_judged_at_once) {
+  const auto chunk = static_cast<std::size_t>(at_once);
   task_judge judge(model.task_list(), record.tasks(), labels);
   for (std::size_t first = 0; first < rows.size(); first += chunk) {
     const auto some = rows.subspan(first, std::min(chunk, rows.size() - first));

@@ -87,6 +87,14 @@ consteval void require_training() {
   weighting::require_policy<Weighting>();
 }
 
+/// Makes the tape refuse what is beyond `options.memory_limit`.
+template <Backend B>
+void limit_memory(graph::tape<B>& tape, const training& options) {
+  if (options.memory_limit > 0) {
+    tape.limit(options.memory_limit);
+  }
+}
+
 /// Trains θ in place. `step(tape, rows)` records the losses of a batch, `validate(tape)` returns
 /// each task's verdict on the validation rows (an empty vector for no validation at all). When
 /// there is validation, the parameters of the epoch with the best mean of them are kept. `probe`
@@ -109,6 +117,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
   backend::buffer<B> parameters_on_device(device, theta.size());
   parameters_on_device.assign(device, theta.values());
   graph::tape<B> tape(device);
+  limit_memory(tape, options);
   tape.bind(theta.segments(), parameters_on_device.view());
   const auto ranges = trainable_ranges(theta);
   weighted_sweep<B, Weighting, (callback::wants_gram<Callbacks> || ...)> sweep(device, theta, names,
@@ -187,6 +196,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
       }
       const losses now{std::span(values).first(names.size()), losses_now.present};
       sweep(tape, losses_now, now, weighting, probe, {epoch + 1, i + 1});
+      result.step_bytes = std::max(result.step_bytes, tape.taken());
       const double norm = std::sqrt(device.squared_norm(sweep.gradient()));
       if (!std::isfinite(norm)) {
         const std::string of = sweep.culprit(tape, losses_now, now);

@@ -300,6 +300,9 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
 
     epoch_record record;
     record.epoch = round + 1;
+    for (const branch_report& r : reports) {
+      result.step_bytes = std::max(result.step_bytes, r.step_bytes);
+    }
     oracle.begin(now, known);
     record.note =
         failure_of(plan, reports, oracle, round,

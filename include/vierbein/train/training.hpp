@@ -1,6 +1,7 @@
 // The options of a training run.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -71,6 +72,11 @@ struct training {
   failed_round on_failed_round = failed_round::discard;
   /// The longest update of a branch in one round, relative to max(‖θ‖, 1), that is no failure.
   double largest_update = 10;
+  /// The most bytes that a step's values and their gradients may take, validation included; a step
+  /// that needs more, as a rule the first, ends the training with an error. 0 for no limit.
+  /// `history::step_bytes` says what they took. With an update_based policy it holds for the steps
+  /// of each thread, not for the judging between rounds.
+  std::size_t memory_limit = 0;
   /// On an interrupt (Ctrl-C) training stops after the step and keeps the best parameters.
   bool handle_interrupts = true;
 
