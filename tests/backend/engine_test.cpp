@@ -119,6 +119,12 @@ void check_shapes() {
     check_all<Engine, T>({5, cols, 1024 + 3}, beginning::bias, true, 1);
     check_all<Engine, T>({2, cols, 2500}, beginning::itself, true, 0);
   }
+  // so many columns that A is copied
+  for (const index_t rows : {12, 16, 43}) {
+    for (const index_t depth : {index_t{1}, n, 2 * n + 3, index_t{300}}) {
+      check_all<Engine, T>({rows, 1030, depth}, beginning::bias, true, 1);
+    }
+  }
   // more than one stretch of the depth, rectified at the end only
   for (const index_t rows : {1, 2, 67}) {
     for (const index_t cols : {1, 10, 40}) {
@@ -186,7 +192,7 @@ void check_independence(index_t cols, index_t depth) {
 
 TEST_CASE("tiled: the result of a row does not depend on the rows beside it") {
   static_assert(engine::tiled::independent_rows);
-  for (const index_t cols : {1, 3, 10, 32, 100, 300}) {
+  for (const index_t cols : {1, 3, 10, 32, 100, 300, 1100}) {
     for (const index_t depth : {301, 1301}) {
       check_independence<false, false>(cols, depth);
       check_independence<false, true>(cols, depth);

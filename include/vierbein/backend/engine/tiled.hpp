@@ -3,9 +3,9 @@
 //
 // C is cut into tiles of R rows times one or two registers, whose sums stay in registers while the
 // loop runs over the depth. Each step loads one or two registers of B and multiplies them by R
-// single numbers of A, which are read where they lie. B is copied into a panel of consecutive rows
-// first, unless C has few rows. The width of a register comes from the compiler's target; there are
-// no instructions of a particular machine.
+// single numbers of A, which are read where they lie, or copied tile by tile when C has very many
+// columns. B is copied into a panel of consecutive rows first, unless C has few rows. The width of
+// a register comes from the compiler's target; there are no instructions of a particular machine.
 //
 // An element of C is the sum over the depth in order, in stretches of `depth_block`, whatever tile
 // it belongs to. Where C has one column, or B is transposed and has a few long rows, it is a dot
@@ -15,10 +15,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 #include "vierbein/backend/engine/concept.hpp"
 #include "vierbein/backend/lanes.hpp"
+#include "vierbein/core/arena.hpp"
 
 namespace vierbein::backend::engine {
 
@@ -86,8 +88,30 @@ template <bool TransposeA, int Rows, int Registers, class T>
   }
 }
 
+/// How A lies: as it is, transposed, or copied tile by tile, the tile that begins with row r at
+/// r · depth, and in it number k of each row behind number k - 1 of all rows.
+enum class left { rows, columns, tiles };
+
+/// Calls f<Rows>(row) for all tiles of `rows` rows, `row` being the first one of a tile.
+template <class F>
+void each_tile(index_t rows, F&& f) {
+  index_t row = 0;
+  const auto down_by = [&]<int Rows>(std::integral_constant<int, Rows> height) {
+    for (; row + Rows <= rows; row += Rows) {
+      f(height, row);
+    }
+  };
+  down_by(std::integral_constant<int, most_rows>{});
+  if constexpr (most_rows > 8) {
+    down_by(std::integral_constant<int, 8>{});
+  }
+  down_by(std::integral_constant<int, 4>{});
+  down_by(std::integral_constant<int, 2>{});
+  down_by(std::integral_constant<int, 1>{});
+}
+
 /// A panel: `cols` <= Registers · lanes columns of C, all rows.
-template <bool TransposeA, int Registers, class T>
+template <left A, int Registers, class T>
 struct panel {
   matrix_view<const T> a;
   const T* b;  // (depth, Registers · lanes), rows `stride` apart
@@ -98,36 +122,33 @@ struct panel {
   bool rectify;
 
   void run() const {
-    index_t row = 0;
-    down_by<most_rows>(row);
-    if constexpr (most_rows > 8) {
-      down_by<8>(row);
-    }
-    down_by<4>(row);
-    down_by<2>(row);
-    down_by<1>(row);
+    each_tile(c.rows, [&]<int Rows>(std::integral_constant<int, Rows>, index_t row) {
+      rows_from<Rows>(row);
+    });
   }
 
  private:
   template <int Rows>
-  void down_by(index_t& row) const {
+  void rows_from(index_t row) const {
     constexpr index_t width = Registers * lanes<T>;
-    for (; row + Rows <= c.rows; row += Rows) {
-      const T* const first = TransposeA ? a.data + row : a.row(row);
-      const start<T> from = s.from_row(row);
-      if (c.cols == width) {
-        tile<TransposeA, Rows, Registers>(first, a.stride, b, stride, depth, from, c.row(row),
-                                          c.stride, rectify);
-        continue;
-      }
-      T whole[Rows * width];
-      tile<TransposeA, Rows, Registers>(first, a.stride, b, stride, depth, start<T>{}, whole, width,
-                                        false);
-      for (int r = 0; r < Rows; ++r) {
-        for (index_t j = 0; j < c.cols; ++j) {
-          const T value = whole[r * width + j] + (from.data != nullptr ? from.row(r)[j] : T{0});
-          c(row + r, j) = rectify && value < 0 ? T{0} : value;
-        }
+    constexpr bool transposed = A != left::rows;
+    const T* const first = A == left::rows      ? a.row(row)
+                           : A == left::columns ? a.data + row
+                                                : a.data + row * depth;
+    const index_t a_stride = A == left::tiles ? Rows : a.stride;
+    const start<T> from = s.from_row(row);
+    if (c.cols == width) {
+      tile<transposed, Rows, Registers>(first, a_stride, b, stride, depth, from, c.row(row),
+                                        c.stride, rectify);
+      return;
+    }
+    T whole[Rows * width];
+    tile<transposed, Rows, Registers>(first, a_stride, b, stride, depth, start<T>{}, whole, width,
+                                      false);
+    for (int r = 0; r < Rows; ++r) {
+      for (index_t j = 0; j < c.cols; ++j) {
+        const T value = whole[r * width + j] + (from.data != nullptr ? from.row(r)[j] : T{0});
+        c(row + r, j) = rectify && value < 0 ? T{0} : value;
       }
     }
   }
@@ -203,6 +224,29 @@ void pack(const T* b, index_t stride, index_t depth, index_t cols, T* to) {
       to[k * width + j] = j >= cols ? T{0} : TransposeB ? b[j * stride + k] : b[k * stride + j];
     }
   }
+}
+
+/// Copies A, or Aᵀ, tile by tile: left::tiles. Up to a register behind the last one is written to.
+template <bool TransposeA, class T>
+void pack_tiles(matrix_view<const T> a, index_t rows, index_t depth, T* to) {
+  constexpr index_t n = lanes<T>;
+  each_tile(rows, [&]<int Rows>(std::integral_constant<int, Rows>, index_t row) {
+    T* const tile = to + row * depth;
+    index_t k = 0;
+    if constexpr (!TransposeA && Rows > 1 && Rows <= n) {
+      // The zeros beyond a square's `Rows` columns are written over by what comes next; behind the
+      // last tile there is room for them.
+      for (; k + n < depth; k += n) {
+        transpose_square(a.row(row) + k, a.stride, Rows, tile + k * Rows, Rows);
+      }
+    }
+    for (; k < depth; ++k) {
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        tile[k * Rows + r] = TransposeA ? a(k, row + r) : a(row + r, k);
+      }
+    }
+  });
 }
 
 /// The sums of the numbers of each of `Count` registers.
@@ -328,7 +372,7 @@ template <int Cols, class T>
 
 }  // namespace detail
 
-/// The default engine: tiles in registers, B packed, A read in place.
+/// The default engine: tiles in registers, B packed, A mostly read in place.
 struct tiled {
   static constexpr bool independent_rows = true;
   static constexpr index_t row_step = detail::most_rows;
@@ -357,9 +401,23 @@ struct tiled {
     index_t k = 0;
     do {
       const index_t n = std::min(detail::depth_block, depth - k);
-      stretch<TransposeA, TransposeB, T>(TransposeA ? a.row_range(k, n) : a.col_range(k, n),
-                                         TransposeB ? b.col_range(k, n) : b.row_range(k, n), n,
-                                         k == 0 ? s : itself(c), c, rectify && k + n == depth);
+      const auto ak = TransposeA ? a.row_range(k, n) : a.col_range(k, n);
+      const auto bk = TransposeB ? b.col_range(k, n) : b.row_range(k, n);
+      const start<T> from = k == 0 ? s : itself(c);
+      const bool rectified = rectify && k + n == depth;
+      if (c.cols >= many_columns<TransposeA> && c.rows >= detail::most_rows) {
+        static thread_local aligned_vector<T> tiles;
+        const auto room = static_cast<std::size_t>(c.rows * n + detail::lanes<T>);
+        if (tiles.size() < room) {
+          tiles.resize(room);
+        }
+        detail::pack_tiles<TransposeA>(ak, c.rows, n, tiles.data());
+        stretch<detail::left::tiles, TransposeB, T>({tiles.data(), c.rows, n}, bk, n, from, c,
+                                                    rectified);
+      } else {
+        constexpr auto in_place = TransposeA ? detail::left::columns : detail::left::rows;
+        stretch<in_place, TransposeB, T>(ak, bk, n, from, c, rectified);
+      }
       k += n;
     } while (k < depth);
   }
@@ -367,47 +425,50 @@ struct tiled {
  private:
   static constexpr index_t few_rows = 8;
   static constexpr index_t long_rows = 1024;
+  // Columns of C from which on it pays to copy A. Transposed, its numbers lie far from each other.
+  template <bool TransposeA>
+  static constexpr index_t many_columns = TransposeA ? 512 : 1024;
 
   // run() for a depth of at most `depth_block`, panel by panel.
-  template <bool TransposeA, bool TransposeB, class T>
+  template <detail::left A, bool TransposeB, class T>
   static void stretch(matrix_view<const T> a, matrix_view<const T> b, index_t depth, start<T> s,
                       matrix_view<T> c, bool rectify) {
     constexpr index_t narrow = detail::lanes<T>;
     constexpr index_t wide = 2 * narrow;
     constexpr index_t very_wide = 8 * narrow;
     index_t j = 0;
-    if constexpr (!TransposeB) {  // a single row needs many registers to keep the units busy
+    if constexpr (!TransposeB && A != detail::left::tiles) {
+      // A single row needs many registers to keep the units busy.
       for (; c.rows == 1 && j + very_wide <= c.cols; j += very_wide) {
-        detail::tile<TransposeA, 1, 8, T>(a.data, a.stride, b.data + j, b.stride, depth,
-                                          s.from_column(j), c.data + j, c.stride, rectify);
+        detail::tile<A == detail::left::columns, 1, 8, T>(a.data, a.stride, b.data + j, b.stride,
+                                                          depth, s.from_column(j), c.data + j,
+                                                          c.stride, rectify);
       }
     }
     while (j < c.cols) {
       const index_t cols = std::min(wide, c.cols - j);
       const matrix_view<const T> bj = TransposeB ? b.row_range(j, cols) : b.col_range(j, cols);
       if (cols > narrow) {
-        columns<TransposeA, TransposeB, 2>(a, bj, depth, s.from_column(j), c.col_range(j, cols),
-                                           rectify);
+        columns<A, TransposeB, 2>(a, bj, depth, s.from_column(j), c.col_range(j, cols), rectify);
       } else {
-        columns<TransposeA, TransposeB, 1>(a, bj, depth, s.from_column(j), c.col_range(j, cols),
-                                           rectify);
+        columns<A, TransposeB, 1>(a, bj, depth, s.from_column(j), c.col_range(j, cols), rectify);
       }
       j += cols;
     }
   }
 
   // The same for a few columns, which `Registers` registers hold.
-  template <bool TransposeA, bool TransposeB, int Registers, class T>
+  template <detail::left A, bool TransposeB, int Registers, class T>
   static void columns(matrix_view<const T> a, matrix_view<const T> b, index_t depth, start<T> s,
                       matrix_view<T> c, bool rectify) {
     constexpr index_t width = Registers * detail::lanes<T>;
     if (!TransposeB && c.cols == width && c.rows <= 2 * detail::most_rows) {
-      detail::panel<TransposeA, Registers, T>{a, b.data, b.stride, depth, s, c, rectify}.run();
+      detail::panel<A, Registers, T>{a, b.data, b.stride, depth, s, c, rectify}.run();
       return;
     }
     alignas(64) T packed[detail::depth_block * width];
     detail::pack<TransposeB, Registers>(b.data, b.stride, depth, c.cols, packed);
-    detail::panel<TransposeA, Registers, T>{a, packed, width, depth, s, c, rectify}.run();
+    detail::panel<A, Registers, T>{a, packed, width, depth, s, c, rectify}.run();
   }
 };
 
