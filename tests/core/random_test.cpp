@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numbers>
 #include <set>
 #include <vector>
 
@@ -56,6 +57,39 @@ TEST_CASE("four normal numbers at once are those of their elements, bit for bit"
       REQUIRE(four[k] == stream.normal(4 * block + k));
     }
   }
+}
+
+TEST_CASE("a normal number is that of its two words, to the last digits of a double") {
+  double worst = 0;
+  // Radius, cosine and sine; the errors of the latter two relative to 1.
+  const auto check = [&](std::uint32_t radius_word, std::uint32_t angle_word) {
+    const long double exact = std::sqrt(-2 * std::log(1 - radius_word * 0x1p-32L));
+    const long double turn = 2 * std::numbers::pi_v<long double> * (angle_word * 0x1p-32L);
+    const double radius =
+        std::sqrt(vierbein::detail::squared_radius<double>(std::int64_t{radius_word}));
+    double cosine = 0;
+    double sine = 0;
+    vierbein::detail::cosine_and_sine<double>(std::int64_t{angle_word}, cosine, sine);
+    for (const long double error : {(exact - radius) / (exact > 0 ? exact : 1),
+                                    std::cos(turn) - cosine, std::sin(turn) - sine}) {
+      worst = std::max(worst, static_cast<double>(std::abs(error)));
+    }
+    return std::array{radius * cosine, radius * sine};
+  };
+  const random_stream stream{11, 4};
+  for (std::uint64_t block = 0; block < 5000; ++block) {
+    const auto w = stream.words(block);
+    CHECK(check(w[0], w[1]) == std::array{stream.normal(4 * block), stream.normal(4 * block + 1)});
+    CHECK(check(w[2], w[3])[1] == stream.normal(4 * block + 3));
+  }
+  // The ends, the borders of the quarters and those of the logarithm's intervals.
+  for (const std::uint32_t at : {0U, 0x20000000U, 0x40000000U, 0x60000000U, 0x80000000U,
+                                 0xa0000000U, 0xc0000000U, 0xe0000000U, 0x4afb0ccdU, 0xffffffffU}) {
+    for (const std::uint32_t step : {0U, 1U, 2U, 0xffffffffU, 0xfffffffeU}) {
+      check(at + step, at + step);
+    }
+  }
+  CHECK(worst < 4e-16);
 }
 
 TEST_CASE("the ends of the unit interval") {

@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "vierbein/backend/cpu_convolution.hpp"
+#include "vierbein/backend/cpu_normals.hpp"
 #include "vierbein/backend/engine/tiled.hpp"
 #include "vierbein/backend/host.hpp"
 #include "vierbein/backend/lanes.hpp"
@@ -222,6 +223,25 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
     });
     out.data[0] = static_cast<T>((accumulate ? static_cast<double>(out.data[0]) : 0.0) +
                                  static_cast<double>(scale) * total);
+  }
+
+  void add_normal(const_view x, T sigma, random_stream stream, view out) const {
+    if (!x.contiguous() || !out.contiguous()) {
+      host<basic_cpu, T>::add_normal(x, sigma, stream, out);
+      return;
+    }
+    constexpr index_t together = 4 * detail::normal_blocks;
+    run((x.size() + together - 1) / together, together * 10, [&](index_t first, index_t last) {
+      double numbers[together];
+      for (index_t k = first; k < last; ++k) {
+        detail::normals_of_blocks(stream, static_cast<std::uint64_t>(k * detail::normal_blocks),
+                                  numbers);
+        const index_t begin = k * together;
+        for (index_t i = 0; i < std::min(together, x.size() - begin); ++i) {
+          out.data[begin + i] = x.data[begin + i] + sigma * static_cast<T>(numbers[i]);
+        }
+      }
+    });
   }
 
   void adam_step(array_view<T> theta, array_view<const T> g, T scale, array_view<T> m,
