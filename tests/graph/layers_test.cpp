@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "vierbein/backend/cpu.hpp"
@@ -185,4 +186,54 @@ TEST_CASE("input scaling: mean 0 and deviation 1 on the training rows, constants
   CHECK(z.value()(0, 1) == 0);
   CHECK(z.value()(4, 0) == 10);
   CHECK(z.value()(4, 1) == 0);
+}
+
+TEST_CASE("input scaling: a column of mostly zeros keeps them, whatever its unit") {
+  vb::matrix<double> x(10, 3, 0.0);
+  x(2, 0) = 1;  // a bit
+  x(2, 1) = 3e4;
+  x(7, 1) = -4e4;
+  x(1, 2) = 2e-7;
+  std::vector<index_t> rows(10);
+  std::iota(rows.begin(), rows.end(), index_t{0});
+  vb::parameters<float> theta;
+  const auto scaling = vg::input_scaling::make(theta, "scaling", 3);
+  scaling.fit(theta, x, rows);
+  const auto mean = theta.view(scaling.mean);
+  const auto factor = theta.view(scaling.factor);
+  for (const index_t c : {0, 1, 2}) {
+    CHECK(mean(0, c) == 0);
+  }
+  CHECK(factor(0, 0) == 1);
+  CHECK(1 / factor(0, 1) == doctest::Approx(std::sqrt(12.5) * 1e4));
+  CHECK(1 / factor(0, 2) == doctest::Approx(2e-7));
+}
+
+TEST_CASE(
+    "input scaling refuses numbers that float cannot tell apart or hold, and takes them in "
+    "double") {
+  const std::vector<index_t> rows{0, 1, 2, 3};
+  const auto column = [](double a, double b) {
+    vb::matrix<double> x(4, 2, 1.0);
+    x(0, 1) = x(1, 1) = a;
+    x(2, 1) = x(3, 1) = b;
+    return x;
+  };
+  const auto fit = [&]<class T>(T, const vb::matrix<double>& x) {
+    vb::parameters<T> theta;
+    vg::input_scaling::make(theta, "scaling", 2).fit(theta, x, rows);
+  };
+  CHECK_THROWS_WITH_AS(fit(0.0F, column(1.7e9 - 30, 1.7e9 + 30)),
+                       "features: column 1 (counted from 0) has the mean 1700000000 and the "
+                       "deviation 30, too little for the model's numbers: subtract a constant from "
+                       "it, or take a model of doubles",
+                       vb::error);
+  for (const double size : {1e39, 1e-39, 1e-50}) {
+    CAPTURE(size);
+    CHECK_THROWS_WITH_AS(fit(0.0F, column(size, 2 * size)), doctest::Contains("beyond the range"),
+                         vb::error);
+    CHECK_NOTHROW(fit(0.0, column(size, 2 * size)));
+  }
+  CHECK_NOTHROW(fit(0.0, column(1.7e9 - 30, 1.7e9 + 30)));
+  CHECK_NOTHROW(fit(0.0F, column(2.4e6 - 10, 2.4e6 + 10)));
 }

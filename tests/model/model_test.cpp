@@ -202,13 +202,16 @@ TEST_CASE("a kept predictor predicts what the model predicts, for any number of 
   }
   CHECK_THROWS_AS(predict({vb::matrix<double>(2, 5)}), vb::error);
   CHECK(predict({normal_matrix(2, 4, 9)})[0].rows() == 2);  // and goes on
-  auto grown = gate_model();
-  auto of_before = grown.predictor(backend);
-  grown.append("later", vb::head::regression{}, vb::task_origin::added, 1);
-  CHECK_THROWS_WITH_AS((void)of_before({normal_matrix(2, 4, 9)}),
-                       "model: it has other parameters than when its predictor was made: ask for a "
-                       "new one",
-                       vb::error);
+  // It keeps the model as it was, wherever it is moved.
+  const vb::data::feature_set inputs{normal_matrix(2, 4, 9)};
+  auto other = gate_model();
+  const auto before = other.predict(backend, inputs);
+  auto made = other.predictor(backend);
+  auto of_before = std::move(made);
+  other.append("later", vb::head::regression{}, vb::task_origin::added, 1);
+  CHECK(of_before(inputs) == before);
+  auto of_no_more = gate_model().predictor(backend);
+  CHECK(of_no_more(inputs) == gate_model().predict(backend, inputs));
   const auto fresh = vb::multitask<double>(trunk, vb::tasks{vb::regression("a")});
   CHECK_THROWS_WITH_AS((void)fresh.predictor(backend), "model: it has not been trained", vb::error);
 }

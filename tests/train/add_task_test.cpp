@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <csignal>
+#include <numeric>
 #include <set>
 #include <string>
 
@@ -296,6 +297,66 @@ TEST_CASE("an untouched copy of the trunk and a warm module see what the source 
                                    vb::optimizer::sgd{.learning_rate = 0});
   const auto points = larger.coordinates(reference{}, pool(), vb::points_of::flat);
   CHECK((points[3] == points[0] || points[3] == points[1] || points[3] == points[2]));
+}
+
+TEST_CASE("a pool of no rows is no pool, and unusable options are refused") {
+  const auto model = trained();
+  const auto data = target_data("d");
+  const vb::optimizer::adam adam{};
+  vb::addition options{.train = {.epochs = 2, .batch = 16, .validation_fraction = 0}};
+  const auto without = vb::add_task(cpu(1), model, vb::regression("d"), data, options, adam);
+  const auto snapshot = without.theta().snapshot();
+  const vb::data::feature_set empty{matrix(0, pool().values.cols())};
+  CHECK(vb::add_task(cpu(1), model, vb::regression("d"), data, empty, options, adam)
+            .theta()
+            .snapshot() == snapshot);
+  const auto with = [&](vb::addition o) {
+    return vb::add_task(cpu(1), model, vb::regression("d"), data, pool(), o, adam);
+  };
+  auto none = options;
+  none.pool_limit = 0;
+  CHECK(with(none).theta().snapshot() == snapshot);
+  CHECK(with(options).theta().snapshot() != snapshot);
+  const auto refused = [&](auto change, const char* sentence) {
+    auto o = options;
+    change(o);
+    CHECK_THROWS_WITH_AS(with(o), sentence, vb::error);
+  };
+  refused([](auto& o) { o.pool_limit = -1; },
+          "add_task: pool_limit must not be negative, but is -1");
+  refused([](auto& o) { o.pool_batch = -2; },
+          "add_task: pool_batch must not be negative, but is -2");
+  refused([](auto& o) { o.alignment = -0.5; },
+          "add_task: alignment must not be negative, but is -0.5");
+  refused([](auto& o) { o.ridge_penalty = std::nan(""); },
+          "add_task: ridge_penalty must not be negative, but is nan");
+  auto poisoned = pool();
+  poisoned.values(3, 1) = std::nan("");
+  CHECK_THROWS_WITH_AS(
+      vb::add_task(cpu(1), model, vb::regression("d"), data, poisoned, options, adam),
+      doctest::Contains("features, row 3"), vb::error);
+}
+
+TEST_CASE("validation while a task is added takes no more memory than a step") {
+  const auto model = trained();
+  const auto data = target_data("d", 200);
+  std::vector<index_t> held(150);
+  std::iota(held.begin(), held.end(), index_t{0});
+  vb::addition options{.alignment = 0, .train = {.epochs = 1, .batch = 4, .validation_rows = held}};
+  std::size_t needed = 0;
+  const auto add = [&](std::size_t limit) {
+    options.train.memory_limit = limit;
+    const std::vector<vb::target_task<vb::head::regression, dataset>> one{
+        {vb::regression("d"), data}};
+    vb::add_tasks(cpu(1), model, one, nullptr, options, vb::optimizer::adam{},
+                  [&](std::size_t, const vb::history& h) { needed = h.step_bytes; });
+  };
+  add(std::size_t{1} << 30);
+  const std::size_t enough = needed;
+  CHECK_NOTHROW(add(enough));
+  CHECK_THROWS_AS(add(enough - 1), vb::error);
+  add(0);  // all at once
+  CHECK(needed > 4 * enough);
 }
 
 TEST_CASE("alignment brings the target's coordinates to the sources', on the pool, too") {

@@ -230,6 +230,47 @@ TEST_CASE("batches of one task at a time, drawn by chance") {
         }) == "weighting: branch 'both' gives task 'b' the weight nan");
 }
 
+TEST_CASE("the branches of a round have different names, and draw tasks by probabilities") {
+  const auto with = [](auto branches) {
+    return message(
+        [&] { fit(scripted{"a", [&](auto& p, int) { p.branches = branches; }, average}); });
+  };
+  using branches = std::vector<vb::branch>;
+  CHECK(with(branches{{"", {1, 0}, {}}, {"", {0, 1}, {}}}) ==
+        "weighting: the branches of a round need different names, but 2 are called ''");
+  CHECK(with(branches{{"x", {1, 0}, {}}, {"y", {1, 1}, {}}, {"x", {0, 1}, {}}}) ==
+        "weighting: the branches of a round need different names, but 2 are called 'x'");
+  CHECK(with(branches{{"x", {1, 1}, {1}}}) ==
+        "weighting: branch 'x' draws with 1 probabilities for 2 tasks");
+  CHECK(with(branches{{"x", {1, 1}, {0.5, -0.5}}}) ==
+        "weighting: branch 'x' draws a task with probability -0.5");
+}
+
+TEST_CASE("branches train as many epochs as the training has, whatever a plan asks for") {
+  const auto rounds = [](double epochs, vb::training options) {
+    const auto planned = [&](auto& p, int) {
+      each_alone(p);
+      p.epochs = epochs;
+    };
+    return fit(scripted{"a", planned, average}, options).epochs.size();
+  };
+  // 108 rows are for training: an epoch has about 7 steps of 16 rows.
+  CHECK(rounds(0.5, {.epochs = 2, .batch = 16}) == 4);
+  CHECK(rounds(1.5, {.epochs = 2, .batch = 16}) == 2);
+  CHECK(rounds(50, {.epochs = 2, .batch = 16}) == 1);
+  CHECK(rounds(1e-9, {.epochs = 2, .batch = 16}) == 14);  // a round has a step at least
+  CHECK(rounds(1e-9, {.epochs = 2, .batch = 1000}) == 2);
+  // The last round is cut short: the same as what it is cut to.
+  const auto result = [](double share) {
+    auto model = small_model();
+    vb::fit(device, model, related_tasks(120, 5, {"a", "b"}, 1), {.epochs = 2, .batch = 16},
+            vb::optimizer::sgd{}, vb::weighting::alpha_vil{.target = "a", .share = share});
+    return model.theta().snapshot();
+  };
+  CHECK(result(1e30) == result(2));
+  CHECK(result(2) != result(1));
+}
+
 TEST_CASE("a branch that fails costs its round, not the training") {
   const auto poisoned = [](auto& p, int round) {
     each_alone(p);

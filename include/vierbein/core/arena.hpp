@@ -53,12 +53,14 @@ class arena {
         blocks_(std::exchange(other.blocks_, {})),
         used_(std::exchange(other.used_, 0)),
         taken_(std::exchange(other.taken_, 0)),
+        most_taken_(std::exchange(other.most_taken_, 0)),
         limit_(other.limit_) {}
   arena& operator=(arena&& other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(blocks_, other.blocks_);
     std::swap(used_, other.used_);
     std::swap(taken_, other.taken_);
+    std::swap(most_taken_, other.most_taken_);
     std::swap(limit_, other.limit_);
     return *this;
   }
@@ -84,6 +86,7 @@ class arena {
 
   /// Gives everything back; memory stays reserved for the next step.
   void reset() {
+    most_taken_ = most_taken();
     if (blocks_.size() > 1) {
       const std::size_t wanted = taken_ + taken_ / 4;
       release();
@@ -96,8 +99,9 @@ class arena {
   /// The most bytes that may be taken until the next `reset`; no limit at first.
   void limit(std::size_t bytes) { limit_ = bytes; }
 
-  /// Bytes taken since the last `reset`.
+  /// Bytes taken since the last `reset`, and the most between any two of them.
   [[nodiscard]] std::size_t taken() const { return taken_; }
+  [[nodiscard]] std::size_t most_taken() const { return std::max(most_taken_, taken_); }
 
   /// Bytes reserved.
   [[nodiscard]] std::size_t capacity() const {
@@ -152,6 +156,7 @@ class arena {
   std::vector<block> blocks_;
   std::size_t used_ = 0;   // bytes taken from the last block
   std::size_t taken_ = 0;  // from all of them
+  std::size_t most_taken_ = 0;
   std::size_t limit_ = std::numeric_limits<std::size_t>::max();
 };
 

@@ -12,11 +12,12 @@
 namespace vierbein::graph {
 
 /// Columns of mean 0 and deviation 1 on the training rows. A column that is constant there is set
-/// to 0 everywhere: nothing can be learnt from it. Values beyond ±`limit` deviations are clipped on
-/// the host, so that an unheard-of input cannot swamp a prediction.
+/// to 0 everywhere: nothing can be learnt from it. In a column with more than `sparse_share` zeros
+/// the zeros stay, and the root mean square of the others becomes 1; bits stay as they are. Values
+/// beyond ±`limit` deviations are clipped, so that an unheard-of input cannot swamp a prediction.
 struct input_scaling {
   segment_id mean = -1;
-  segment_id factor = -1;  ///< 1 / deviation, or 0
+  segment_id factor = -1;  ///< 1 / deviation, 1 / root mean square, or 0
 
   static constexpr double limit = 10;
   static constexpr double sparse_share = 0.75;
@@ -29,16 +30,18 @@ struct input_scaling {
     return made;
   }
 
+  /// Throws for a column whose numbers T cannot tell apart or hold.
   template <Scalar T>
   void fit(parameters<T>& theta, const matrix<double>& x, std::span<const index_t> rows) const {
     const auto n = static_cast<double>(rows.size());
     for (index_t c = 0; c < x.cols(); ++c) {
       theta.view(mean)(0, c) = T{0};
-      theta.view(factor)(0, c) = T{1};
       double total = 0;
+      double total_squares = 0;
       double zeros = 0;
       for (const index_t r : rows) {
         total += x(r, c);
+        total_squares += x(r, c) * x(r, c);
         zeros += x(r, c) == 0 ? 1 : 0;
       }
       const double centre = total / n;
@@ -48,11 +51,25 @@ struct input_scaling {
       }
       const double deviation = std::sqrt(squares / n);
       const bool constant = !(deviation > 1e-10 * (std::abs(centre) + 1e-300));
-      if (!constant && zeros > sparse_share * n) {
-        continue;  // mean 0, factor 1
+      if (constant) {
+        theta.view(factor)(0, c) = T{0};
+        continue;
       }
-      theta.view(mean)(0, c) = static_cast<T>(centre);
-      theta.view(factor)(0, c) = constant ? T{0} : static_cast<T>(1 / deviation);
+      const bool sparse = zeros > sparse_share * n;
+      const double unit = sparse ? std::sqrt(total_squares / (n - zeros)) : deviation;
+      constexpr double closest = 4 * static_cast<double>(std::numeric_limits<T>::epsilon());
+      require(deviation > closest * std::abs(centre), "features",
+              "column {} (counted from 0) has the mean {} and the deviation {}, too little for the "
+              "model's numbers: subtract a constant from it, or take a model of doubles",
+              c, centre, deviation);
+      theta.view(mean)(0, c) = sparse ? T{0} : static_cast<T>(centre);
+      theta.view(factor)(0, c) = static_cast<T>(1 / unit);
+      require(
+          std::isfinite(theta.view(mean)(0, c)) && std::isnormal(theta.view(factor)(0, c)),
+          "features",
+          "column {} (counted from 0) has the mean {} and the deviation {}, beyond the range of "
+          "the model's numbers: rescale it, or take a model of doubles",
+          c, centre, deviation);
     }
   }
 

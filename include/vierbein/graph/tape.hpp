@@ -364,9 +364,9 @@ class tape {
   /// Bytes that the tape has reserved.
   [[nodiscard]] std::size_t capacity() const { return values_.capacity() + objects_.capacity(); }
 
-  /// Bytes of values and cotangents that this step has taken so far, in the backend's memory. More
+  /// The most bytes of values and cotangents that a step has taken, in the backend's memory. More
   /// than the limit is refused.
-  [[nodiscard]] std::size_t taken() const { return values_.taken(); }
+  [[nodiscard]] std::size_t most_taken() const { return values_.most_taken(); }
   void limit(std::size_t bytes) { values_.limit(bytes); }
 
  private:

@@ -52,6 +52,17 @@ struct addition {
   /// Penalty of the ridge regression that chooses the warm start.
   double ridge_penalty = 1e-2;
   training train{.epochs = 60, .batch = 32, .validation_fraction = 0};
+
+  void validate() const {
+    const auto not_negative = [](const char* name, auto value) {
+      require(value >= 0 && std::isfinite(static_cast<double>(value)), "add_task",
+              "{} must not be negative, but is {}", name, value);
+    };
+    not_negative("alignment", alignment);
+    not_negative("pool_batch", pool_batch);
+    not_negative("pool_limit", pool_limit);
+    not_negative("ridge_penalty", ridge_penalty);
+  }
 };
 
 namespace detail {
@@ -266,7 +277,9 @@ struct prepared_pool {
 template <Backend B, class Model>
 prepared_pool<Model> prepare_pool(const B& device, const Model& model,
                                   const typename Model::input_set& pool, const addition& options) {
+  options.validate();
   model.check_shape(pool);
+  pool.check();
   auto rows = random_permutation(pool.size(), {options.train.seed, name_hash("pool")});
   rows.resize(std::min(rows.size(), static_cast<std::size_t>(options.pool_limit)));
   prepared_pool<Model> chosen{pool.select(rows), {}};
@@ -335,8 +348,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   using T = typename Model::scalar;
   require_training<B, T, Optimizer, weighting::equal>();
   options.train.validate();
-  require(options.alignment >= 0, "add_task", "alignment must not be negative, but is {}",
-          options.alignment);
+  options.validate();
   data.check();
   model.check_shape(data.inputs);
   Model extended = model;
@@ -377,7 +389,8 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
 
   // Inputs: the target's rows, then the pool's.
   const bool aligned = addition_is_aligned(model, options);
-  const bool use_pool = pool != nullptr && aligned && options.pool_batch > 0;
+  const bool use_pool =
+      pool != nullptr && aligned && options.pool_batch > 0 && pool->inputs.size() > 0;
   auto inputs = data.inputs;
   addition_cache<T> cache;
   if (aligned || !own_trunk) {
@@ -457,8 +470,11 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
       return {};
     }
     task_judge judge(extended.task_list(), added, labels);
-    tape.begin(graph::mode::evaluation);
-    judge.add(tape, record(tape, validation_rows, false), validation_rows);
+    each_chunk(std::span<const index_t>(validation_rows), judged_at_once(options.train),
+               [&](std::span<const index_t> some) {
+                 tape.begin(graph::mode::evaluation);
+                 judge.add(tape, record(tape, some, false), some);
+               });
     return judge.verdicts();
   };
 

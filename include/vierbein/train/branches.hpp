@@ -89,17 +89,25 @@ class branch_trainer {
         optimizer_(optimizer) {}
 
   /// Trains every branch from θ; row i of `results` (branches, length of θ) becomes the parameters
-  /// of branch i. `from` and `to` are the progress of the whole training in [0, 1] at the beginning
-  /// and end of the round.
+  /// of branch i. `from` is the progress of the whole training in [0, 1] at the beginning of the
+  /// round, and `all` its epochs.
   std::vector<branch_report> run(const round_plan& plan, index_t round, flat_view theta,
-                                 matrix_view<scalar, space> results, double from, double to) {
+                                 matrix_view<scalar, space> results, double from, double all) {
     const auto count = static_cast<index_t>(plan.branches.size());
     std::vector<state*> states;
     index_t longest = 0;
+    double one_step = 1;
     for (const branch& b : plan.branches) {
+      const auto called = [&](const branch& other) { return other.name == b.name; };
+      require(!b.name.empty() && std::ranges::count_if(plan.branches, called) == 1, "weighting",
+              "the branches of a round need different names, but {} are called '{}'",
+              std::ranges::count_if(plan.branches, called), b.name);
       states.push_back(&prepare(b, plan.keep_optimizer_state));
       longest = std::max(longest, steps_of(*states.back(), plan.epochs));
+      one_step = std::min(one_step, epochs_of_step(*states.back()));
     }
+    trained_ = std::max(plan.epochs, one_step);
+    const double to = plan.rehearsal ? from : std::min(from + trained_ / all, 1.0);
     const int threads =
         static_cast<int>(std::min<index_t>(device_.threads(), std::max(count, index_t{1})));
     while (static_cast<int>(slots_.size()) < threads) {
@@ -139,6 +147,10 @@ class branch_trainer {
     return reports;
   }
 
+  /// Epochs that the branches of the last round have trained: those that were planned, but no less
+  /// than a step.
+  [[nodiscard]] double trained() const { return trained_; }
+
  private:
   /// What a thread needs to train any branch.
   struct slot {
@@ -176,6 +188,13 @@ class branch_trainer {
     require(b.weights.size() == tasks_.numbers.size(), "weighting",
             "branch '{}' has {} weights for {} tasks", b.name, b.weights.size(),
             tasks_.numbers.size());
+    require(b.draw.empty() || b.draw.size() == b.weights.size(), "weighting",
+            "branch '{}' draws with {} probabilities for {} tasks", b.name, b.draw.size(),
+            b.weights.size());
+    for (const double p : b.draw) {
+      require(std::isfinite(p) && p >= 0, "weighting",
+              "branch '{}' draws a task with probability {}", b.name, p);
+    }
     std::vector<index_t> active;
     for (std::size_t t = 0; t < b.weights.size(); ++t) {
       require(std::isfinite(b.weights[t]), "weighting", "branch '{}' gives task '{}' the weight {}",
@@ -222,9 +241,13 @@ class branch_trainer {
         .fork(name_hash(what));
   }
 
+  // A batch larger than the rows of a branch holds all of them.
+  [[nodiscard]] double epochs_of_step(const state& s) const {
+    const auto rows = std::max<index_t>(1, s.together->size());
+    return static_cast<double>(std::min(options_.batch, rows)) / static_cast<double>(rows);
+  }
   [[nodiscard]] index_t steps_of(const state& s, double epochs) const {
-    const double rows = static_cast<double>(s.together->size());
-    return std::max<index_t>(1, std::llround(epochs * rows / static_cast<double>(options_.batch)));
+    return std::max<index_t>(1, std::llround(epochs / epochs_of_step(s)));
   }
 
   /// Trainable parameters of the trunk and of these tasks' own modules.
@@ -352,7 +375,7 @@ class branch_trainer {
       }
     }
     with.tape.backward(with.seeds, with.gradient.row());
-    report.step_bytes = std::max(report.step_bytes, with.tape.taken());
+    report.step_bytes = with.tape.most_taken();
     double scale = 1;
     if (options_.clip_norm > 0) {
       const double norm = std::sqrt(device_.squared_norm(with.gradient.view()));
@@ -378,6 +401,7 @@ class branch_trainer {
   const training& options_;
   const Optimizer& optimizer_;
   std::map<std::string, state> states_;
+  double trained_ = 0;
   std::vector<std::unique_ptr<slot>> slots_;
 };
 

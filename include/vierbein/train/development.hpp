@@ -28,13 +28,17 @@ class development_rows {
     require(!rows_.empty(), policy,
             "the target '{}' has no label among the {} rows set aside for validation", target,
             validation.size());
+    std::ranges::sort(rows_);
+    order_ = rows_;
   }
 
+  /// What the batches hold.
   void shuffle(const random_stream& stream) {
-    std::ranges::sort(rows_);  // so that the order depends on the stream alone
-    data::sampler::shuffle(rows_, stream);
+    order_ = rows_;  // so that it depends on the stream alone
+    data::sampler::shuffle(order_, stream);
   }
 
+  /// Always in the same order, so that the same parameters are judged alike.
   [[nodiscard]] std::span<const index_t> all() const { return rows_; }
   [[nodiscard]] std::size_t batches() const {
     return (rows_.size() + static_cast<std::size_t>(largest_batch) - 1) /
@@ -43,11 +47,12 @@ class development_rows {
   /// Batches of as nearly the same size as can be.
   [[nodiscard]] std::span<const index_t> batch(std::size_t i) const {
     const std::size_t first = i * rows_.size() / batches();
-    return std::span(rows_).subspan(first, (i + 1) * rows_.size() / batches() - first);
+    return std::span(order_).subspan(first, (i + 1) * rows_.size() / batches() - first);
   }
 
  private:
   std::vector<index_t> rows_;
+  std::vector<index_t> order_;
 };
 
 /// Judges one task of a model at parameters in the backend's memory, in evaluation mode. Each

@@ -88,9 +88,7 @@ history fit_steps(const B& backend, Model& model, const typename Model::input_se
     if (validation_rows.empty()) {
       return {};
     }
-    return judged(tape, model, labels, record, validation_rows,
-                  options.memory_limit > 0 ? std::min(options.batch, rows_judged_at_once)
-                                           : rows_judged_at_once);
+    return judged(tape, model, labels, record, validation_rows, judged_at_once(options));
   };
   batch_source batches(options, train_rows, labels.rows_of_task());
   if constexpr (TargetBasedWeighting<Weighting>) {

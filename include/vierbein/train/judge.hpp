@@ -81,7 +81,21 @@ class task_judge {
   matrix<double> predictions_;
 };
 
+/// How many rows are judged at once.
 inline constexpr index_t rows_judged_at_once = 256;
+inline index_t judged_at_once(const training& options) {
+  return options.memory_limit > 0 ? std::min(options.batch, rows_judged_at_once)
+                                  : rows_judged_at_once;
+}
+
+/// f(chunk) for chunks of `rows`, so many at a time.
+template <class F>
+void each_chunk(std::span<const index_t> rows, index_t at_once, F&& f) {
+  const auto chunk = static_cast<std::size_t>(at_once);
+  for (std::size_t first = 0; first < rows.size(); first += chunk) {
+    f(rows.subspan(first, std::min(chunk, rows.size() - first)));
+  }
+}
 
 /// Judges the tasks of `record` on any number of rows, so many at once, in evaluation mode, at the
 /// parameters that the tape is bound to.
@@ -89,13 +103,11 @@ template <Backend B, class Model>
 std::vector<verdict> judged(graph::tape<B>& tape, const Model& model, const label_table& labels,
                             batch_recorder<B, Model>& record, std::span<const index_t> rows,
                             index_t at_once = rows_judged_at_once) {
-  const auto chunk = static_cast<std::size_t>(at_once);
   task_judge judge(model.task_list(), record.tasks(), labels);
-  for (std::size_t first = 0; first < rows.size(); first += chunk) {
-    const auto some = rows.subspan(first, std::min(chunk, rows.size() - first));
+  each_chunk(rows, at_once, [&](std::span<const index_t> some) {
     tape.begin(graph::mode::evaluation);
     judge.add(tape, record(tape, some, false), some);
-  }
+  });
   return judge.verdicts();
 }
 

@@ -196,7 +196,6 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
       }
       const losses now{std::span(values).first(names.size()), losses_now.present};
       sweep(tape, losses_now, now, weighting, probe, {epoch + 1, i + 1});
-      result.step_bytes = std::max(result.step_bytes, tape.taken());
       const double norm = std::sqrt(device.squared_norm(sweep.gradient()));
       if (!std::isfinite(norm)) {
         const std::string of = sweep.culprit(tape, losses_now, now);
@@ -273,6 +272,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
       weighting.end_epoch(std::span<const double>(means));
     }
     const std::vector<verdict> held_out = validate(tape);
+    result.step_bytes = tape.most_taken();
     record.validation_loss = std::numeric_limits<double>::quiet_NaN();
     if (!held_out.empty()) {
       const verdict now = target ? held_out[*target] : verdict::mean(held_out);

@@ -288,11 +288,11 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
             "more than none",
             round + 1, plan.branches.size(), plan.epochs);
     const auto count = static_cast<index_t>(plan.branches.size());
-    const double after = plan.rehearsal ? done : std::min(done + plan.epochs, total);
+    plan.epochs = std::min(plan.epochs, plan.rehearsal ? total : total - done);
     development.shuffle(random_stream{options.seed, name_hash("development")}.fork(
         static_cast<std::uint64_t>(round)));
     const auto results = oracle.results(count);
-    const auto reports = branches.run(plan, round, now, results, done / total, after / total);
+    const auto reports = branches.run(plan, round, now, results, done / total, total);
     if (interrupt_guards > 0 && interrupted()) {
       result.interrupted = true;
       break;
@@ -323,7 +323,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
       go_on = options.on_failed_round == failed_round::discard && ++failures < most_failures;
     }
     failures = record.note.empty() ? 0 : failures;
-    done = after;
+    done = plan.rehearsal ? done : std::min(done + branches.trained(), total);
 
     summarise(plan, reports, alpha, tasks.names.size(), record);
     record.weights.resize(tasks.names.size());
