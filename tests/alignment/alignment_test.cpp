@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
+#include <string>
 
 #include "setting.hpp"
 #include "vierbein/testing/gradient_check.hpp"
@@ -375,6 +377,112 @@ TEST_CASE("an unknown name in a pair set is an error") {
                        vb::error);
   const mapping wrong_list{.pairs = {.list = {{"melting", "viscosity"}}}};
   CHECK_THROWS_AS(tasks.value(wrong_list), vb::error);
+}
+
+TEST_CASE("an unusable option is refused before anything is built") {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const pair_set both{.target = "melting", .list = {{"melting", "toxic"}}};
+  const auto refusal = [](const auto& loss) -> std::string {
+    try {
+      loss.validate();
+    } catch (const vb::error& problem) {
+      return problem.what();
+    }
+    return "";
+  };
+  const auto coefficient = [](const char* loss, const char* value) {
+    return fmt::format("alignment::{}: coefficient must be finite and at least 0, but is {}", loss,
+                       value);
+  };
+  struct row {
+    std::string found, expected;
+  };
+  for (const auto& [found, expected] : {
+           row{refusal(autoencoding{.coefficient = -1}), coefficient("autoencoding", "-1")},
+           row{refusal(autoencoding{.coefficient = infinity}), coefficient("autoencoding", "inf")},
+           row{refusal(consistency{.coefficient = nan}), coefficient("consistency", "nan")},
+           row{refusal(consistency{.pairs = both}),
+               "alignment::consistency: pairs must have a target or a list, but has the target "
+               "'melting' and a list of 1"},
+           row{refusal(coral{.coefficient = nan}), coefficient("coral", "nan")},
+           row{refusal(soft_sharing{.coefficient = -0.5}), coefficient("soft_sharing", "-0.5")},
+           row{refusal(mapping{.coefficient = -infinity}), coefficient("mapping", "-inf")},
+           row{refusal(mapping{.sources = -1}),
+               "alignment::mapping: sources must not be negative, but is -1"},
+           row{refusal(mapping{.pairs = both}),
+               "alignment::mapping: pairs must have a target or a list, but has the target "
+               "'melting' and a list of 1"},
+           row{refusal(distance{.coefficient = -1}), coefficient("distance", "-1")},
+           row{refusal(distance{.perturbations = -1}),
+               "alignment::distance: perturbations must not be negative, but is -1"},
+           row{refusal(distance{.scale = -0.1}),
+               "alignment::distance: scale must be finite and at least 0, but is -0.1"},
+           row{refusal(distance{.scale = infinity}),
+               "alignment::distance: scale must be finite and at least 0, but is inf"},
+           row{refusal(distance{.epsilon = 0}),
+               "alignment::distance: epsilon must be finite and at least 1e-30, but is 0"},
+           row{refusal(distance{.epsilon = nan}),
+               "alignment::distance: epsilon must be finite and at least 1e-30, but is nan"},
+           row{refusal(distance{.pairs = both}),
+               "alignment::distance: pairs must have a target or a list, but has the target "
+               "'melting' and a list of 1"},
+           row{refusal(mmd{.coefficient = -1}), coefficient("mmd", "-1")},
+           row{refusal(mmd{.bandwidths = {}}),
+               "alignment::mmd: bandwidths must hold at least one number"},
+           row{refusal(mmd{.bandwidths = {1, 0}}),
+               "alignment::mmd: bandwidths[1] must be finite and positive, but is 0"},
+           row{refusal(mmd{.bandwidths = {-2}}),
+               "alignment::mmd: bandwidths[0] must be finite and positive, but is -2"},
+           row{refusal(mmd{.bandwidths = {1, 4, nan}}),
+               "alignment::mmd: bandwidths[2] must be finite and positive, but is nan"},
+           row{refusal(gate{.autoencoding = {.coefficient = -1}}),
+               coefficient("autoencoding", "-1")},
+           row{refusal(gate{.consistency = {.coefficient = -1}}), coefficient("consistency", "-1")},
+           row{refusal(gate{.mapping = {.sources = -1}}),
+               "alignment::mapping: sources must not be negative, but is -1"},
+           row{refusal(gate{.distance = {.perturbations = -1}}),
+               "alignment::distance: perturbations must not be negative, but is -1"},
+           row{refusal(sum{none{}, coral{}, soft_sharing{.coefficient = nan}}),
+               coefficient("soft_sharing", "nan")},
+           row{refusal(sum{sum{gate{.mapping = {.coefficient = nan}}}, none{}}),
+               coefficient("mapping", "nan")},
+           // What is off or has no effect is no mistake.
+           row{refusal(gate{}.scaled_by(0)), ""},
+           row{refusal(mapping{.sources = 0}), ""},
+           row{refusal(distance{.perturbations = 0, .scale = 0}), ""},
+           row{refusal(mmd{}), ""},
+           row{refusal(sum{none{}, coral{}}), ""},
+           row{refusal(sum<>{}), ""},
+       }) {
+    CHECK(found == expected);
+  }
+
+  // The model asks, whatever the loss.
+  const auto build = [](const auto& loss) {
+    auto model = vb::multitask<double>(vb::encoder::mlp{.widths = {4}},
+                                       vb::tasks{vb::regression("a"), vb::regression("b")}, loss);
+    model.build({3}, 1);
+    return model.built();
+  };
+  CHECK_THROWS_WITH_AS(build(mmd{.bandwidths = {}}),
+                       "alignment::mmd: bandwidths must hold at least one number", vb::error);
+  CHECK_THROWS_WITH_AS(build(gate{.mapping = {.sources = -1}}),
+                       "alignment::mapping: sources must not be negative, but is -1", vb::error);
+  CHECK(build(sum<>{}));
+}
+
+TEST_CASE("the sum of no losses is no alignment") {
+  static_assert(sum<>::needs == latent_space::none);
+  const sum<> nothing{};
+  CHECK(nothing.copies() == 0);
+  CHECK(nothing.perturbation_scale() == 0);
+  CHECK(nothing.norm_epsilon() == 0);
+  const batch_of_tasks tasks(2);
+  CHECK(tasks.absent(nothing));
+  int visited = 0;
+  sum<>{}.options([&](const std::string&, auto&) { ++visited; });
+  CHECK(visited == 0);
 }
 
 TEST_CASE("consistency is 0 when and only when all tasks agree") {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include "../support/problems.hpp"
@@ -225,6 +227,39 @@ TEST_CASE("what each head accepts as a label") {
   CHECK_FALSE(vb::head::multiclass{3}.valid(-1));
   CHECK(vb::head::multilabel{2}.valid(1));
   CHECK_FALSE(vb::head::multilabel{2}.valid(2));
+}
+
+TEST_CASE("tasks refuse a head with an unusable option") {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const auto huber = [](double delta) {
+    return vb::head::regression{.deviation = vb::head::deviation::huber, .huber_delta = delta};
+  };
+  struct row {
+    vb::tasks<>::head_type head;
+    std::string expected;
+  };
+  for (const auto& [head, expected] :
+       {row{huber(0), "head::regression: huber_delta must be finite and positive, but is 0"},
+        row{huber(-1), "head::regression: huber_delta must be finite and positive, but is -1"},
+        row{huber(missing),
+            "head::regression: huber_delta must be finite and positive, but is "
+            "nan"},
+        row{huber(infinity),
+            "head::regression: huber_delta must be finite and positive, but is "
+            "inf"},
+        row{vb::head::multiclass{1}, "head::multiclass: classes must be at least 2, but is 1"},
+        row{vb::head::multiclass{-3}, "head::multiclass: classes must be at least 2, but is -3"},
+        row{vb::head::multilabel{0}, "head::multilabel: labels must be at least 1, but is 0"}}) {
+    vb::tasks list{vb::regression("a")};
+    CHECK_THROWS_WITH_AS(list.add("b", head), ("task 'b': " + expected).c_str(), vb::error);
+    CHECK(list.size() == 1);
+  }
+  CHECK_THROWS_WITH_AS((vb::tasks{vb::binary("a"), vb::multiclass("which", 0)}),
+                       "task 'which': head::multiclass: classes must be at least 2, but is 0",
+                       vb::error);
+  CHECK((vb::tasks{vb::regression("a", huber(1e-3)), vb::multiclass("b", 2), vb::multilabel("c", 1),
+                   vb::task<poisson>{"d"}})
+            .size() == 4);
 }
 
 TEST_CASE("mixed kinds of heads in one model, the user's own among them") {

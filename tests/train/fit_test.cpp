@@ -272,6 +272,19 @@ TEST_CASE("the best epoch by accuracy is another than that by loss") {
   CHECK(of_rounds.validation_score == doctest::Approx(accuracy(rounds, cpu)).epsilon(1e-12));
 }
 
+TEST_CASE("an alignment that was made unusable after the model was built is refused") {
+  const auto data = related_tasks(60, 3, {"a", "b"}, 2);
+  auto model = gate_model();
+  const auto train = [&] {
+    vb::fit(reference{}, model, data, {.epochs = 1, .batch = 30}, vb::optimizer::adam{},
+            vb::weighting::equal{});
+  };
+  train();
+  model.alignment.mapping.sources = -1;
+  CHECK_THROWS_WITH_AS(train(), "alignment::mapping: sources must not be negative, but is -1",
+                       vb::error);
+}
+
 TEST_CASE("a step that needs more memory than it may take is refused") {
   const auto data = related_tasks(60, 3, {"a", "b"}, 2);
   const auto check = [&](const auto& weighting) {
@@ -434,7 +447,7 @@ TEST_CASE("a last step that diverges is an error, and the model stays as it was"
   auto model = gate_model();
   model.build(data.inputs.shape(), 5);
   const auto before = model.theta().snapshot();
-  constexpr double infinity = std::numeric_limits<double>::infinity();
+  constexpr double largest = std::numeric_limits<double>::max();
   index_t epochs = 0;
   index_t steps = 0;
   const auto diverge = [&](double validation_fraction) {
@@ -443,8 +456,8 @@ TEST_CASE("a last step that diverges is an error, and the model stays as it was"
             {.epochs = 3,
              .batch = 60,
              .validation_fraction = validation_fraction,
-             .schedule = [](double p) { return p < 0.5 ? 1 : infinity; }},
-            vb::optimizer::sgd{.learning_rate = 1e-3}, vb::weighting::equal{},
+             .schedule = [](double p) { return p < 0.5 ? 1e-4 : largest; }},
+            vb::optimizer::sgd{.learning_rate = 10}, vb::weighting::equal{},
             observer{[&](const vb::progress_info&) { ++steps; },
                      [&](const vb::history& h) { epochs = std::ssize(h.epochs); }});
   };
@@ -584,6 +597,9 @@ TEST_CASE("the gradient is clipped, the learning rate follows the schedule") {
              }},
         1e-3);
   CHECK(progress == std::vector<double>{0, 0.25, 0.5, 0.75});
+  CHECK_THROWS_WITH_AS(
+      moved({.epochs = 4, .schedule = [](double p) { return p < 0.5 ? 1 : -1; }}, 1e-3),
+      "schedule: the factor at progress 0.5 must be finite and not negative, but is -1", vb::error);
 }
 
 TEST_CASE("weights from the matrix of gradients' products") {

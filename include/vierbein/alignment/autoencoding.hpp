@@ -6,13 +6,16 @@
 namespace vierbein::alignment {
 
 /// coefficient · Σ_t MSE(z_t, F⁻¹_t(F_t(z_t))): keeps the transfer F_t invertible (GATE: Ko et al.,
-/// ICLR 2024).
+/// ICLR 2024). Throws for a coefficient that is negative or not finite.
 struct autoencoding {
   double coefficient = 1;
 
   static constexpr const char* kind = "autoencoding";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
+  void validate() const {
+    require_at_least("alignment::autoencoding", "coefficient", 0, coefficient);
+  }
 
   template <class Views>
   typename Views::var operator()(Views& v) const {

@@ -8,6 +8,9 @@
 //     template <class Views>
 //     typename Views::var operator()(Views& v) const;    records the loss, 1 x 1; an empty var for
 //                                                        none
+// and, where an option can be unusable,
+//     void validate() const;                       throws vierbein::error for such a one; the model
+//                                                  calls it when it is built
 // and, only to be stored in model files (core/options.hpp),
 //     static constexpr const char* kind;                   its name
 //     template <class Visitor> void options(Visitor&&);    names every option
@@ -37,11 +40,13 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <concepts>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "vierbein/core/error.hpp"
 #include "vierbein/graph/operations.hpp"
 
 namespace vierbein::alignment {
@@ -52,7 +57,13 @@ namespace vierbein::alignment {
 ///   flat    also the transfer F_t into the common frame and its inverse F⁻¹_t (GATE)
 enum class latent_space { none, latent, flat };
 
-/// Which pairs of tasks are aligned.
+/// Throws unless `value`, an option of an alignment loss, is finite and at least `least`.
+inline void require_at_least(const char* loss, const char* option, double least, double value) {
+  require(std::isfinite(value) && value >= least, loss,
+          "{} must be finite and at least {}, but is {}", option, least, value);
+}
+
+/// Which pairs of tasks are aligned: all, or those of a target or a list (not both).
 struct pair_set {
   /// Every task with one target; "" for no target.
   std::string target = {};
@@ -60,6 +71,13 @@ struct pair_set {
   std::vector<std::pair<std::string, std::string>> list = {};
 
   [[nodiscard]] bool all() const { return target.empty() && list.empty(); }
+
+  /// Throws for a target together with a list.
+  void validate(const char* loss) const {
+    require(target.empty() || list.empty(), loss,
+            "pairs must have a target or a list, but has the target '{}' and a list of {}", target,
+            list.size());
+  }
 
   template <class Visitor>
   void options(Visitor&& visit) {

@@ -6,7 +6,8 @@
 namespace vierbein::alignment {
 
 /// coefficient · Σ over pairs of MSE(u_s, u_t) on the same inputs (GATE: Ko et al., ICLR 2024). All
-/// pairs cost O(N): see graph::group_spread. For the scaling of pairs see pair_scaling.
+/// pairs cost O(N): see graph::group_spread. For the scaling of pairs see pair_scaling. Throws for
+/// a coefficient that is negative or not finite, and for pairs with both a target and a list.
 struct consistency {
   double coefficient = 1;
   pair_set pairs{};
@@ -15,6 +16,10 @@ struct consistency {
   static constexpr const char* kind = "consistency";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
+  void validate() const {
+    require_at_least("alignment::consistency", "coefficient", 0, coefficient);
+    pairs.validate("alignment::consistency");
+  }
 
   template <class Views>
   typename Views::var operator()(Views& v) const {

@@ -7,7 +7,8 @@ namespace vierbein::alignment {
 
 /// CORAL (Sun and Saenko 2016): coefficient · Σ over pairs of ‖C_s - C_t‖²_F / (4 d²), C_t = Z̄_tᵀ
 /// Z̄_t / (n - 1) the covariance of the task's latent points over the batch, Z̄_t the centred z_t (n,
-/// d). All pairs cost O(N). Absent when a task is added alone.
+/// d). All pairs cost O(N). Absent when a task is added alone. Throws for a coefficient that is
+/// negative or not finite.
 struct coral {
   double coefficient = 1;
   pair_scaling scaling = pair_scaling::average;
@@ -15,6 +16,7 @@ struct coral {
   static constexpr const char* kind = "coral";
   static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
+  void validate() const { require_at_least("alignment::coral", "coefficient", 0, coefficient); }
 
   template <class Views>
   typename Views::var operator()(Views& v) const {

@@ -8,7 +8,12 @@ namespace vierbein::alignment {
 /// coefficient · Σ over pairs of mean_k MSE(‖u_s - u_s⁽ᵏ⁾‖, ‖u_t - u_t⁽ᵏ⁾‖) over `perturbations`
 /// copies b⁽ᵏ⁾ = b + ε of each input's representation (GATE: Ko et al., ICLR 2024): the same local
 /// metric for all tasks. ε is normal with `scale` times the root mean square of b (the paper leaves
-/// the scale open; a relative one is our choice). Norms are √(‖·‖² + epsilon).
+/// the scale open; a relative one is our choice). Norms are √(‖·‖² + epsilon). Without copies the
+/// loss is absent.
+///
+/// Throws for a coefficient or scale that is negative or not finite, for negative `perturbations`,
+/// for an epsilon below 1e-30 (there the gradient of a norm threatens to be 0 / 0 in float) or not
+/// finite, and for pairs with both a target and a list.
 struct distance {
   double coefficient = 1;
   index_t perturbations = 1;
@@ -20,6 +25,14 @@ struct distance {
   static constexpr const char* kind = "distance";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return coefficient == 0 ? 0 : perturbations; }
+  void validate() const {
+    require_at_least("alignment::distance", "coefficient", 0, coefficient);
+    require(perturbations >= 0, "alignment::distance",
+            "perturbations must not be negative, but is {}", perturbations);
+    require_at_least("alignment::distance", "scale", 0, scale);
+    require_at_least("alignment::distance", "epsilon", 1e-30, epsilon);
+    pairs.validate("alignment::distance");
+  }
   [[nodiscard]] double perturbation_scale() const { return scale; }
   [[nodiscard]] double norm_epsilon() const { return epsilon; }
 

@@ -13,6 +13,7 @@ namespace vierbein::alignment {
 /// to all. The loss added to the tasks' own is
 ///     α Σ_t autoencoding + β Σ consistency + γ Σ mapping + δ Σ distance,
 /// each a policy of its own that may be left out (coefficient 0) or replaced (alignment::sum).
+/// Throws for what one of them throws for.
 struct gate {
   alignment::autoencoding autoencoding{};
   alignment::consistency consistency{};
@@ -22,6 +23,12 @@ struct gate {
   static constexpr const char* kind = "gate";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return distance.copies(); }
+  void validate() const {
+    autoencoding.validate();
+    consistency.validate();
+    mapping.validate();
+    distance.validate();
+  }
   [[nodiscard]] double perturbation_scale() const { return distance.perturbation_scale(); }
   [[nodiscard]] double norm_epsilon() const { return distance.norm_epsilon(); }
 

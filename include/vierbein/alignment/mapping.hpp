@@ -9,7 +9,8 @@ namespace vierbein::alignment {
 /// (GATE: Ko et al., ICLR 2024). With `sources` = 0 every target is mapped from all its partners,
 /// stacked into one group of products: O(N²) rows. With `sources` = k > 0 each step draws k
 /// partners for every target, an unbiased estimate in O(N) (our addition, and the default). Of one
-/// target or a list of pairs every pair is taken in each step.
+/// target or a list of pairs every pair is taken in each step. Throws for a coefficient that is
+/// negative or not finite, for negative `sources`, and for pairs with both a target and a list.
 struct mapping {
   double coefficient = 1;
   index_t sources = 1;
@@ -19,6 +20,11 @@ struct mapping {
   static constexpr const char* kind = "mapping";
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
+  void validate() const {
+    require_at_least("alignment::mapping", "coefficient", 0, coefficient);
+    require(sources >= 0, "alignment::mapping", "sources must not be negative, but is {}", sources);
+    pairs.validate("alignment::mapping");
+  }
 
   template <class Views>
   typename Views::var operator()(Views& v) const {

@@ -8,7 +8,8 @@ namespace vierbein::alignment {
 /// Maximum mean discrepancy (Gretton et al. 2012), biased estimate with Gaussian kernels
 /// k(a, b) = Σ_j exp(-‖a - b‖² / (2 bandwidths_j d)), d the latent width:
 ///     coefficient · Σ over pairs of mean k(z_s, z_s) + mean k(z_t, z_t) - 2 mean k(z_s, z_t).
-/// O(N²) pairs; absent when a task is added alone.
+/// O(N²) pairs; absent when a task is added alone. Throws for a coefficient that is negative or not
+/// finite, for no bandwidth, and for one that is not positive and finite.
 struct mmd {
   double coefficient = 1;
   std::vector<double> bandwidths{0.25, 1, 4};
@@ -17,6 +18,14 @@ struct mmd {
   static constexpr const char* kind = "mmd";
   static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
+  void validate() const {
+    require_at_least("alignment::mmd", "coefficient", 0, coefficient);
+    require(!bandwidths.empty(), "alignment::mmd", "bandwidths must hold at least one number");
+    for (std::size_t j = 0; j < bandwidths.size(); ++j) {
+      require(std::isfinite(bandwidths[j]) && bandwidths[j] > 0, "alignment::mmd",
+              "bandwidths[{}] must be finite and positive, but is {}", j, bandwidths[j]);
+    }
+  }
 
   template <class Views>
   typename Views::var operator()(Views& v) const {

@@ -8,7 +8,8 @@ namespace vierbein::alignment {
 /// coefficient · Σ over pairs of Σ_p MSE(p_s, p_t) over the parameter segments p of the tasks'
 /// latent encoders E_t, the weight and the bias of each layer: one mean a segment, so that a bias
 /// counts as much as a large weight matrix. L2 soft sharing (Duong et al. 2015). When a task is
-/// added there is no partner to train, and the loss is absent.
+/// added there is no partner to train, and the loss is absent. Throws for a coefficient that is
+/// negative or not finite.
 struct soft_sharing {
   double coefficient = 1;
   pair_scaling scaling = pair_scaling::average;
@@ -16,6 +17,9 @@ struct soft_sharing {
   static constexpr const char* kind = "soft_sharing";
   static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
+  void validate() const {
+    require_at_least("alignment::soft_sharing", "coefficient", 0, coefficient);
+  }
 
   template <class Views>
   typename Views::var operator()(Views& v) const {

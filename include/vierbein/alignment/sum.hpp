@@ -10,19 +10,33 @@
 namespace vierbein::alignment {
 
 /// The sum of alignment losses of any kinds: `alignment::sum{alignment::coral{},
-/// alignment::soft_sharing{}}`.
+/// alignment::soft_sharing{}}`. The sum of none is no alignment. Throws for what a part throws for.
 template <AlignmentLoss... Parts>
 struct sum {
   std::tuple<Parts...> parts;
 
   sum() = default;
-  explicit sum(Parts... p) : parts(std::move(p)...) {}
+  explicit sum(Parts... p)
+    requires(sizeof...(Parts) > 0)
+      : parts(std::move(p)...) {}
 
   static constexpr const char* kind = "sum";
   static constexpr latent_space needs = std::max({latent_space::none, Parts::needs...});
   [[nodiscard]] index_t copies() const {
     return std::apply(
         [](const auto&... p) { return std::max({index_t{0}, index_t{p.copies()}...}); }, parts);
+  }
+  void validate() const {
+    std::apply(
+        [](const auto&... p) {
+          [[maybe_unused]] const auto check = [](const auto& part) {
+            if constexpr (requires { part.validate(); }) {
+              part.validate();
+            }
+          };
+          (check(p), ...);
+        },
+        parts);
   }
   /// One set of perturbed copies serves all parts: the largest scale and epsilon among them.
   [[nodiscard]] double perturbation_scale() const {
@@ -49,7 +63,7 @@ struct sum {
     typename Views::var total{};
     std::apply(
         [&](const auto&... p) {
-          const auto add = [&](auto loss) {
+          [[maybe_unused]] const auto add = [&](auto loss) {
             total = total && loss ? total + loss : (loss ? loss : total);
           };
           (add(p(v)), ...);
@@ -61,7 +75,7 @@ struct sum {
   void options(Visitor&& visit) {
     std::apply(
         [&](auto&... p) {
-          int i = 0;
+          [[maybe_unused]] int i = 0;
           (visit("part" + std::to_string(i++), p), ...);
         },
         parts);

@@ -18,6 +18,9 @@
 //     double hits(std::span<const double> prediction, std::span<const double> label) const;
 //                                              how many labels of a row, of those that are not NaN,
 //                                              its raw outputs get right
+// and, where an option can be unusable,
+//     void validate() const;                   throws vierbein::error for such a one; `tasks` calls
+//                                              it for every head it is given
 // and, only to be stored in model files (core/options.hpp),
 //     template <class Visitor> void options(Visitor&&);    names every option
 //

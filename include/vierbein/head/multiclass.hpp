@@ -4,12 +4,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "vierbein/core/error.hpp"
 #include "vierbein/head/concept.hpp"
 
 namespace vierbein::head {
 
 /// Predicts the probabilities of `classes` classes; softmax and cross-entropy. A label is a class
-/// number from 0.
+/// number from 0. Throws for fewer than two classes.
 struct multiclass {
   index_t classes = 2;
 
@@ -17,6 +18,9 @@ struct multiclass {
   static constexpr bool standardise = false;
   [[nodiscard]] index_t outputs() const { return classes; }
   [[nodiscard]] index_t label_width() const { return 1; }
+  void validate() const {
+    require(classes >= 2, "head::multiclass", "classes must be at least 2, but is {}", classes);
+  }
 
   template <Backend B>
   graph::var<B> loss(graph::var<B> prediction, graph::var<B> label) const {

@@ -1,11 +1,13 @@
 // Several yes-or-no questions at once.
 #pragma once
 
+#include "vierbein/core/error.hpp"
 #include "vierbein/head/concept.hpp"
 
 namespace vierbein::head {
 
 /// Predicts the probability of each of `labels` labels, each 0, 1 or missing; mean cross-entropy.
+/// Throws for less than one label.
 struct multilabel {
   index_t labels = 2;
 
@@ -13,6 +15,9 @@ struct multilabel {
   static constexpr bool standardise = false;
   [[nodiscard]] index_t outputs() const { return labels; }
   [[nodiscard]] index_t label_width() const { return labels; }
+  void validate() const {
+    require(labels >= 1, "head::multilabel", "labels must be at least 1, but is {}", labels);
+  }
 
   template <Backend B>
   graph::var<B> loss(graph::var<B> prediction, graph::var<B> label) const {

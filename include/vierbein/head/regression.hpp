@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "vierbein/core/error.hpp"
 #include "vierbein/head/concept.hpp"
 
 namespace vierbein::head {
@@ -14,7 +15,8 @@ constexpr auto option_names(deviation) {
   return std::array{"squared", "absolute", "huber"};
 }
 
-/// Predicts one real number; labels are standardised on the training rows.
+/// Predicts one real number; labels are standardised on the training rows. Throws for a huber_delta
+/// that is not positive and finite.
 struct regression {
   head::deviation deviation = head::deviation::squared;
   double huber_delta = 1;  ///< in units of the labels' standard deviation
@@ -23,6 +25,10 @@ struct regression {
   static constexpr bool standardise = true;
   [[nodiscard]] index_t outputs() const { return 1; }
   [[nodiscard]] index_t label_width() const { return 1; }
+  void validate() const {
+    require(std::isfinite(huber_delta) && huber_delta > 0, "head::regression",
+            "huber_delta must be finite and positive, but is {}", huber_delta);
+  }
 
   template <Backend B>
   graph::var<B> loss(graph::var<B> prediction, graph::var<B> label) const {

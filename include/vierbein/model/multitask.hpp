@@ -78,14 +78,23 @@ class multitask_model {
     }
   }
 
+  /// Throws for an unusable option of the alignment, which may have changed since `build`.
+  void check_alignment() const {
+    if constexpr (requires { alignment.validate(); }) {
+      alignment.validate();
+    }
+  }
+
   /// Names all parameters of tasks that came as `origins` says, as `build` and `append` would have
   /// done one after the other. All values are 0: the caller has better ones, from a file. Throws
-  /// when there would be more than `most_parameters` of them.
+  /// when there would be more than `most_parameters` of them, or for an unusable option of the
+  /// alignment.
   void rebuild(const input_shape& shape, const std::vector<task_origin>& origins,
                index_t most_parameters = parameters<T>::unlimited) {
     require(tasks_.size() > 0, "model", "there is no task");
     require(std::ssize(origins) == tasks_.size(), "model", "{} origins for {} tasks",
             origins.size(), tasks_.size());
+    check_alignment();
     theta_ = {};
     theta_.limit(most_parameters);
     trunks_.clear();
@@ -202,8 +211,8 @@ class multitask_model {
   ///     auto predict = model.predictor(backend);
   ///     const auto& y = predict(inputs);
   /// y holds one matrix (rows, outputs) a task, as `predict` of the model does, and stays until the
-  /// next call. It predicts by the parameters that the model has when it is made; the model must
-  /// outlive it. A model that has been given another task since is refused.
+  /// next call. It keeps a copy of the model as it is now: what becomes of the model later
+  /// makes no difference.
   template <Backend B>
   [[nodiscard]] auto predictor(const B& backend) const {
     require(built(), "model", "it has not been trained");
@@ -283,21 +292,25 @@ class multitask_model {
   class kept_predictor {
    public:
     kept_predictor(const multitask_model& model, const B& backend)
-        : model_(&model), work_(backend, model.theta_) {}
+        : kept_(std::make_unique<kept>(model, backend)) {}
 
     const std::vector<matrix<double>>& operator()(const input_set& inputs) {
-      model_->check_shape(inputs);
-      require(work_.theta.view().size == model_->theta_.size(), "model",
-              "it has other parameters than when its predictor was made: ask for a new one");
-      model_->resize_predictions(inputs.size(), out_);
-      model_->predict_into(work_, inputs, -1,
-                           [&](index_t t) -> auto& { return out_[static_cast<std::size_t>(t)]; });
+      const multitask_model& model = kept_->model;
+      model.check_shape(inputs);
+      model.resize_predictions(inputs.size(), out_);
+      model.predict_into(kept_->work, inputs, -1,
+                         [&](index_t t) -> auto& { return out_[static_cast<std::size_t>(t)]; });
       return out_;
     }
 
    private:
-    const multitask_model* model_;
-    workspace<B> work_;
+    struct kept {  // stays where it is when the predictor is moved
+      kept(const multitask_model& from, const B& backend)
+          : model(from), work(backend, model.theta_) {}
+      const multitask_model model;
+      workspace<B> work;
+    };
+    std::unique_ptr<kept> kept_;
     std::vector<matrix<double>> out_;
   };
 

@@ -81,7 +81,8 @@ class tasks {
     (add(std::move(given)), ...);
   }
 
-  /// Appends a task. Throws when the name is empty, taken, or contains a '/' (it names parameters).
+  /// Appends a task. Throws when the name is empty, taken, or contains a '/' (it names parameters),
+  /// or when an option of the head is unusable.
   template <TaskHead Head>
   void add(task<Head> given) {
     add(std::move(given.name), head_type(std::move(given.head)));
@@ -90,6 +91,17 @@ class tasks {
     require(!name.empty(), "tasks", "a task needs a name");
     require(name.find('/') == std::string::npos, "tasks", "the name '{}' contains a '/'", name);
     require(find(name) < 0, "tasks", "the task '{}' is given twice", name);
+    try {
+      std::visit(
+          [](const auto& given) {
+            if constexpr (requires { given.validate(); }) {
+              given.validate();
+            }
+          },
+          head);
+    } catch (const error& problem) {
+      throw error(fmt::format("task '{}'", name), problem.what());
+    }
     entries_.push_back({std::move(name), std::move(head)});
   }
 

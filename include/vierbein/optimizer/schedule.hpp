@@ -1,13 +1,18 @@
 // Schedules: the factor of the learning rate as training proceeds.
 //
 // A schedule is any object that is called with the progress, a number from 0 (the first step) to 1
-// (the end), and returns the factor.
+// (the end), and returns the factor: finite and not negative. Where it has a `void validate()
+// const` that throws vierbein::error for an unusable option, `training` calls it.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
+#include <functional>
 #include <numbers>
+#include <type_traits>
+#include <utility>
 
 #include "vierbein/core/error.hpp"
 
@@ -83,6 +88,40 @@ struct warm_up {
     }
     return then(fraction < 1 ? (progress - fraction) / (1 - fraction) : 0);
   }
+};
+
+/// A schedule of any type, or none: an empty one's factor is 1. Throws for what the `validate` of
+/// the given one throws for, and when a factor is negative or not finite.
+class any {
+ public:
+  any() = default;
+  any(std::nullptr_t) {}  // NOLINT(google-explicit-constructor)
+  template <class S>
+    requires(!std::same_as<std::remove_cvref_t<S>, any> &&
+             std::is_invocable_r_v<double, std::decay_t<S>&, double> &&
+             std::copy_constructible<std::decay_t<S>>)
+  any(S&& given) {  // NOLINT(google-explicit-constructor)
+    if constexpr (requires { given.validate(); }) {
+      given.validate();
+    }
+    factor_ = std::forward<S>(given);
+  }
+
+  [[nodiscard]] explicit operator bool() const { return static_cast<bool>(factor_); }
+
+  double operator()(double progress) const {
+    if (!factor_) {
+      return 1;
+    }
+    const double factor = factor_(progress);
+    require(std::isfinite(factor) && factor >= 0, "schedule",
+            "the factor at progress {} must be finite and not negative, but is {}", progress,
+            factor);
+    return factor;
+  }
+
+ private:
+  std::function<double(double)> factor_;
 };
 
 }  // namespace schedule

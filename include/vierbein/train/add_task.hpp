@@ -350,6 +350,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   options.train.validate();
   options.validate();
   data.check();
+  model.check_alignment();
   model.check_shape(data.inputs);
   Model extended = model;
   const bool own_trunk = options.trunk == trunk_policy::tuned_copy;

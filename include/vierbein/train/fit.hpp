@@ -125,6 +125,7 @@ history fit_model(const B& backend, Model& model, const Dataset& data, const tra
                   const Optimizer& optimizer, Weighting& weighting, Callbacks&... callbacks) {
   options.validate();
   data.check();
+  model.check_alignment();
   Model trained = model;
   if (!trained.built()) {
     trained.build(data.inputs.shape(), options.seed);

@@ -3,11 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "vierbein/core/error.hpp"
 #include "vierbein/core/types.hpp"
+#include "vierbein/optimizer/schedule.hpp"
 
 namespace vierbein {
 
@@ -63,8 +63,9 @@ struct training {
   bool balanced = false;
   /// Largest Euclidean norm of the gradient; a longer one is scaled down to it. 0 for no limit.
   double clip_norm = 5;
-  /// Factor of the learning rate from the progress in [0, 1]: see optimizer/schedule.hpp.
-  std::function<double(double)> schedule = {};
+  /// Factor of the learning rate from the progress in [0, 1]: any callable, double to double. See
+  /// optimizer/schedule.hpp.
+  vierbein::schedule::any schedule = {};
   std::uint64_t seed = 1;
   compared_gradients compare = compared_gradients::shared_parameters;
   own_gradients own = own_gradients::weighted;
@@ -75,7 +76,8 @@ struct training {
   /// The most bytes that a step's values and their gradients may take, validation included; a step
   /// that needs more, as a rule the first, ends the training with an error. 0 for no limit.
   /// `history::step_bytes` says what they took. With an update_based policy it holds for the steps
-  /// of each thread, not for the judging between rounds.
+  /// of each thread; what policies look at beside the steps (development rows, further batches) is
+  /// not in it.
   std::size_t memory_limit = 0;
   /// On an interrupt (Ctrl-C) training stops after the step and keeps the best parameters.
   bool handle_interrupts = true;
