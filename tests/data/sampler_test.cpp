@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <set>
 #include <vector>
@@ -139,6 +140,32 @@ TEST_CASE("with rows labelled for every task a balanced batch as large as the da
   auto only = epoch(state, 0)[0];
   std::ranges::sort(only);
   CHECK(only == all);
+}
+
+TEST_CASE("a batch larger than the data is one of all rows, however large") {
+  const rows all = range(0, 6);
+  const std::vector<rows> by_task{all, range(0, 2)};
+  for (const index_t batch : {index_t{7}, std::numeric_limits<index_t>::max()}) {
+    CAPTURE(batch);
+    const auto holds_all = [&](auto&& state) {
+      REQUIRE(state.batches() == 1);
+      auto only = epoch(state, 3)[0];
+      std::ranges::sort(only);
+      CHECK(only == all);
+    };
+    holds_all(shuffled::state(shuffled{.batch = batch}, all, {}, 1));
+    holds_all(balanced::state(balanced{.batch = batch}, all, by_task, 1));
+  }
+  // In the order that a batch of exactly all rows has.
+  shuffled::state exact(shuffled{.batch = 6}, all, {}, 1);
+  shuffled::state larger(shuffled{.batch = std::numeric_limits<index_t>::max()}, all, {}, 1);
+  CHECK(epoch(exact, 2) == epoch(larger, 2));
+  CHECK_THROWS_WITH_AS(
+      shuffled::state(shuffled{.batch = std::numeric_limits<index_t>::max(), .keep_last = false},
+                      all, {}, 1),
+      "sampler::shuffled: 6 rows are too few for a batch of 9223372036854775807 when the last, "
+      "short one is left out",
+      error);
 }
 
 TEST_CASE("balanced refuses tasks without rows and rows from elsewhere") {

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -306,6 +308,53 @@ struct all_but_starves {
   }
 };
 
+// As at the head of weighting/concept.hpp.
+struct inverse_loss {  // w_t = 1 / ℓ_t
+  using weighting_kind = vierbein::loss_based;
+  std::vector<std::string> names = {};
+  void reset(const std::vector<std::string>& task_names) { names = task_names; }
+  void weigh(vierbein::losses l, vierbein::weights w) const {
+    vierbein::weighting::require_above(l, 0, names, "inverse_loss");
+    for (std::size_t t = 0; t < l.size(); ++t) {
+      w[t] = l.has(t) ? 1 / l[t] : 0;
+    }
+  }
+};
+
+// NaN for all tasks that are there, with the sign that 0 / 0 has on most machines.
+template <class Kind>
+struct answers_nan {
+  using weighting_kind = Kind;
+  void weigh(losses l, weights w) const {
+    for (std::size_t t = 0; t < w.size(); ++t) {
+      w[t] = l.has(t) ? -std::numeric_limits<double>::quiet_NaN() : 0;
+    }
+  }
+  void weigh(losses l, gram_matrix, weights w) const { weigh(l, w); }
+  [[nodiscard]] weighting_traits traits() const {
+    return {.non_conflicting = true,
+            .permutation_invariant = true,
+            .linear_under_scaling = true,
+            .strongly_stationary = true,
+            .convex_weights = true,
+            .homogeneity = 1,
+            .scale = weight_scale::sum};
+  }
+};
+
+// NaN where some of the tasks are there, but not all.
+struct undefined_with_gaps {
+  using weighting_kind = vierbein::loss_based;
+  void weigh(losses l, weights w) const {
+    std::size_t there = 0;
+    for (std::size_t t = 0; t < w.size(); ++t) {
+      there += l.has(t) ? 1U : 0U;
+    }
+    const bool gaps = there > 0 && there < w.size();
+    std::fill(w.begin(), w.end(), gaps ? -std::numeric_limits<double>::quiet_NaN() : 1.0);
+  }
+};
+
 // Adds the gradients up element by element.
 struct adds_up {
   using weighting_kind = vierbein::gradient_based;
@@ -386,6 +435,23 @@ TEST_CASE("each fault is found, and nothing else") {
   const auto verdict = report.find("allocations")->verdict;
   CHECK((verdict == weighting_verdict::failed || verdict == weighting_verdict::not_applicable));
   CHECK(report.failures().size() == (verdict == weighting_verdict::failed ? 1 : 0));
+}
+
+TEST_CASE("an answer that is not a number is one finding, and printed without a sign") {
+  finds("finite answers", check_weighting(answers_nan<vierbein::loss_based>{}));
+  finds("finite answers", check_weighting(answers_nan<vierbein::gram_based>{}));
+  const weighting_report report = check_weighting(undefined_with_gaps{});
+  finds("absent tasks", report);
+  CHECK(report.find("absent tasks")->problem ==
+        "at the first call it answers (nan, nan) where task 1 is absent");
+  std::ostringstream out;
+  out << report << check_weighting(answers_nan<vierbein::gram_based>{});
+  CHECK(out.str().find("nan") != std::string::npos);
+  CHECK(out.str().find("-nan") == std::string::npos);
+}
+
+TEST_CASE("the example at the head of weighting/concept.hpp conforms") {
+  CHECK(check_weighting(inverse_loss{}));
 }
 
 TEST_CASE("an element that a policy does not assign is found") {

@@ -486,6 +486,84 @@ TEST_CASE("a gradient or weight that is not finite names the task and the step")
                     "rate may help");
 }
 
+namespace {
+
+/// w = 1 / ‖g‖, which is infinite where a task is absent.
+struct unit_lengths {
+  using weighting_kind = vb::gram_based;
+  void weigh(vb::losses, vb::gram_matrix g, vb::weights w) const {
+    for (index_t t = 0; t < g.rows; ++t) {
+      w[static_cast<std::size_t>(t)] = 1 / std::sqrt(g(t, t));
+    }
+  }
+};
+
+/// The same with 0 for an absent task.
+struct unit_lengths_of_present : unit_lengths {
+  int* absent;
+  void weigh(vb::losses l, vb::gram_matrix g, vb::weights w) const {
+    unit_lengths::weigh(l, g, w);
+    for (std::size_t t = 0; t < l.size(); ++t) {
+      *absent += l.has(t) ? 0 : 1;
+      w[t] = l.has(t) ? w[t] : 0;
+    }
+  }
+};
+
+/// Assigns the last weight in the first step alone.
+template <class W>
+struct forgetful : W {
+  int steps = 0;
+  void weigh(vb::losses l, vb::weights w) {
+    assign(w, [&](vb::weights all) { W::weigh(l, all); });
+  }
+  void weigh(vb::losses l, vb::gram_matrix g, vb::weights w) {
+    assign(w, [&](vb::weights all) { W::weigh(l, g, all); });
+  }
+
+ private:
+  void assign(vb::weights w, auto&& weigh_all) {
+    std::vector<double> all(w.size());
+    weigh_all(vb::weights(all));
+    std::copy_n(all.begin(), all.size() - (steps++ > 0 ? 1 : 0), w.begin());
+  }
+};
+
+struct forgetful_worth : fixed_by_rows {
+  void worth(vb::weights w) const { std::copy_n(weights.begin(), 2, w.begin()); }
+};
+
+}  // namespace
+
+TEST_CASE("the weight of a task that is absent has no effect, finite or not") {
+  // Batches of one row: the second task is absent from half of them.
+  auto options = few_steps();
+  options.batch = 1;
+  options.epochs = 1;
+  for (const auto way : {vb::gramian_way::jacobian, vb::gramian_way::layers}) {
+    options.gramian = way;
+    int absent = 0;
+    const auto expected = trained(model_with(), options, unit_lengths_of_present{{}, &absent});
+    CHECK(absent == 30);
+    CHECK(trained(model_with(), options, unit_lengths{}) == expected);
+  }
+}
+
+TEST_CASE("a weight that a policy does not assign is not that of the step before") {
+  const char* sentence =
+      "training: the weighting policy gives task 'c' the weight nan in epoch 1, step 2";
+  CHECK_THROWS_WITH(trained(model_with(), few_steps(), forgetful<fixed_by_losses>{}), sentence);
+  CHECK_THROWS_WITH(trained(model_with(), few_steps(), forgetful<fixed_by_batches<2>>{}), sentence);
+  for (const auto way : {vb::gramian_way::jacobian, vb::gramian_way::layers}) {
+    auto options = few_steps();
+    options.gramian = way;
+    CHECK_THROWS_WITH(trained(model_with(), options, forgetful<fixed_by_gram>{}), sentence);
+  }
+  CHECK_THROWS_WITH(
+      trained(model_with(), few_steps(), forgetful_worth{}),
+      "training: the weighting policy gives task 'c' the weight nan in epoch 1, step 1");
+}
+
 // ---- what a callback is told
 
 TEST_CASE("a callback sees weights and, if it wants to, the Gramian of any policy") {

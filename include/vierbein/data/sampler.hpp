@@ -8,7 +8,8 @@
 //     std::span<const index_t> batch(index_t i) const;       // rows of one, until begin_epoch
 // `rows` are the rows to train on, each once, `rows_of_task[t]` those of them that task t has a
 // label for (see labelled_rows in data/dataset.hpp). An epoch's batches depend on the seed and the
-// number of the epoch alone. `begin_epoch` allocates nothing.
+// number of the epoch alone. `begin_epoch` allocates nothing. A batch larger than the data is one
+// of all rows.
 #pragma once
 
 #include <algorithm>
@@ -48,7 +49,7 @@ inline void shuffle(std::span<index_t> rows, const random_stream& stream) {
 /// Every row once an epoch, in random order.
 struct shuffled {
   index_t batch = 64;
-  bool keep_last = true;  ///< whether a last batch with fewer rows is used or left out
+  bool keep_last = true;  ///< whether a last or only batch with fewer rows is used or left out
   class state;
 };
 
@@ -65,9 +66,11 @@ class shuffled::state {
     require(options_.batch > 0, "sampler::shuffled", "batch must be positive, but is {}",
             options_.batch);
     require(!rows.empty(), "sampler::shuffled", "no rows to sample");
-    require(batches() > 0, "sampler::shuffled",
-            "{} rows are too few for a batch of {} when the last, short one is left out",
-            rows.size(), options_.batch);
+    const auto n = static_cast<index_t>(rows.size());
+    require(options_.keep_last || options_.batch <= n, "sampler::shuffled",
+            "{} rows are too few for a batch of {} when the last, short one is left out", n,
+            options_.batch);
+    options_.batch = std::min(options_.batch, n);
   }
 
   void begin_epoch(index_t epoch) {
@@ -144,7 +147,7 @@ class balanced::state {
     last_batch_.resize(kind.size());
     const auto n = static_cast<index_t>(rows.size());
     options_.batch = std::min(options_.batch, n);
-    batches_ = (n + options.batch - 1) / options.batch;
+    batches_ = (n + options_.batch - 1) / options_.batch;
     drawn_.resize(static_cast<std::size_t>(batches_ * options_.batch));
     begin_epoch(0);
   }

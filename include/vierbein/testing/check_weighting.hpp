@@ -57,6 +57,8 @@
 //                    worse (testing/pareto_tasks.hpp)
 //   convergence      (strongly stationary, degree 1, neither memory nor random numbers) descent
 //                    ends in the strong Pareto set of the toy problems
+// Where the answer to an example is not finite, or an error, that is a matter of `finite answers`
+// alone, and nothing else is asked about the example.
 // A violation is measured relative to Σ_t |w_t| ‖g_t‖, the length of d before anything cancels.
 #pragma once
 
@@ -67,6 +69,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -112,8 +115,12 @@ namespace detail {
 
 class weighting_examination {
  public:
-  weighting_examination(const weighting_subject& subject, weighting_checks options)
-      : subject_(subject), o_(std::move(options)), examples_(make_examples()) {}
+  /// `observes` says whether the policy has a member `observe`.
+  weighting_examination(const weighting_subject& subject, weighting_checks options, bool observes)
+      : subject_(subject),
+        o_(std::move(options)),
+        observes_(observes),
+        examples_(make_examples()) {}
 
   weighting_report operator()() {
     finite_answers();
@@ -249,6 +256,7 @@ class weighting_examination {
   // Those that only an answer is asked of.
   [[nodiscard]] std::vector<weighting_example> hard_examples() const {
     std::vector<weighting_example> all = examples_;
+    std::ranges::move(few_examples(), std::back_inserter(all));
     for (const std::size_t tasks : sizes()) {
       const matrix<double> j = independent_rows(tasks, tasks + 2, 77);
       for (const double s : {1e-12, 1e-6, 1e6, 1e12}) {
@@ -355,24 +363,34 @@ class weighting_examination {
     }
     return std::sqrt(square);
   }
+  // Whether two answers are the same, element by element; NaN is the same as NaN.
+  static bool same(const std::vector<double>& a, const std::vector<double>& b) {
+    return std::ranges::equal(
+        a, b, [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); });
+  }
   // A violation x relative to a size; 0 / 0 is none.
   static double relative(double x, double size) { return x == 0 ? 0.0 : x / size; }
 
   static std::string list(const std::vector<double>& x) {
     std::string s = "(";
     for (const double v : x) {
-      s += (s.size() > 1 ? ", " : "") + fmt::format("{:.6g}", v);
+      s += s.size() > 1 ? ", " : "";
+      s += std::isnan(v) ? "nan" : fmt::format("{:.6g}", v);  // without its sign
     }
     return s + ")";
   }
 
   // ---- running a check
 
-  // A policy that throws violates `finite answers` and nothing else.
+  // A policy that throws, or whose answer is not finite, violates `finite answers` and nothing
+  // else.
   enum class on_throw { skips, fails };
 
-  static finding measured(const measure& m, const weighting_example& e, on_throw how) {
+  finding measured(const measure& m, const weighting_example& e, on_throw how) const {
     try {
+      if (how == on_throw::skips && !ask(e).finite()) {
+        return finding{};
+      }
       finding f = m(e);
       f.violation = std::isnan(f.violation) ? infinity : f.violation;
       return f;
@@ -490,8 +508,10 @@ class weighting_examination {
 
   void not_a_number() {
     run("not a number", true, 0, few_examples(), [&](const weighting_example& e) {
-      (void)ask(e, some_steps);  // where that throws, nothing is asked further
-      for (std::size_t k = 0; k < e.tasks(); ++k) {
+      if (!ask(e, some_steps).finite()) {  // where that throws, nothing is asked further either
+        return finding{};
+      }
+      for (std::size_t k = 0; k < e.tasks() && observes_; ++k) {
         finding f = observed(e, k);
         if (f.violation > 0) {
           return f;
@@ -546,7 +566,7 @@ class weighting_examination {
       return {1, fmt::format("{} it throws what is no vierbein::error: {}", what, x.what())};
     }
     // No error: right only where the answer does not depend on it.
-    if (answered != with(0.7, -2) || answered != with(1.9, 3)) {
+    if (!same(answered, with(0.7, -2)) || !same(answered, with(1.9, 3))) {
       return {1, fmt::format("{} it answers {} and reports nothing", what, list(answered))};
     }
     return {};
@@ -587,8 +607,10 @@ class weighting_examination {
     }
     const measure m = [&](const weighting_example& e) {
       try {
-        (void)ask(e, some_steps);
-      } catch (const std::exception&) {  // a matter of `finite answers`
+        if (!ask(e).finite() || !ask(e, some_steps).finite()) {
+          return finding{};
+        }
+      } catch (const std::exception&) {
         return finding{};
       }
       for (const int steps : {0, some_steps}) {
@@ -648,9 +670,13 @@ class weighting_examination {
       return a;
     };
     const answer expected = with(0, 0);
+    if (!expected.finite()) {
+      return {1, fmt::format("{} it answers {} where {} is absent", when(steps),
+                             list(expected.own()), e.names[k])};
+    }
     for (const double value : {7.0, nan}) {
       const answer found = with(value, value);
-      if (!expected.finite() || difference(expected.own(), found.own()) != 0) {
+      if (!same(expected.own(), found.own())) {
         return {1, fmt::format("{} the absent {} changes the answer from {} to {} where its loss "
                                "and gradient are {}",
                                when(steps), e.names[k], list(expected.own()), list(found.own()),
@@ -921,12 +947,12 @@ class weighting_examination {
       live(*s, other, some_steps);
       s->reset(e.names);
       const answer again = call(*s, e);
-      if (difference(first.own(), again.own()) != 0) {
+      if (!same(first.own(), again.own())) {
         problem = fmt::format("it answers {} at first and {} after steps and reset",
                               list(first.own()), list(again.own()));
       }
       const answer untouched = ask(e);
-      if (problem.empty() && difference(first.own(), untouched.own()) != 0) {
+      if (problem.empty() && !same(first.own(), untouched.own())) {
         problem = fmt::format("it answers {}, and a copy of it as it was made {}",
                               list(first.own()), list(untouched.own()));
       }
@@ -942,7 +968,7 @@ class weighting_examination {
       const auto branch = s->copy();
       live(*s, e, some_steps);
       const answer of_copy = call(*branch, e);
-      if (problem.empty() && difference(expected.own(), of_copy.own()) != 0) {
+      if (problem.empty() && !same(expected.own(), of_copy.own())) {
         problem = fmt::format("a copy answers {} instead of {} after its original has gone on",
                               list(of_copy.own()), list(expected.own()));
       }
@@ -969,6 +995,9 @@ class weighting_examination {
     } catch (const std::exception&) {  // a matter of `finite answers`
       return {};
     }
+    if (!expected.finite()) {
+      return {};
+    }
     const auto s = subject_.copy();
     s->reset(e.names);
     live(*s, other, 2);
@@ -981,7 +1010,7 @@ class weighting_examination {
     }
     s->reset(more.names);
     const answer found = call(*s, more);
-    if (difference(expected.own(), found.own()) != 0) {
+    if (!same(expected.own(), found.own())) {
       return fmt::format("after {} tasks and reset it answers {} to {} instead of {}", e.tasks(),
                          list(found.own()), tasks, list(expected.own()));
     }
@@ -1314,6 +1343,9 @@ class weighting_examination {
     int step = 0;
     for (; step < 3000 && distance > convergence_distance / 10; ++step) {
       const plane_point d = direction(*s, run);
+      if (step == 0 && !(std::isfinite(d[0]) && std::isfinite(d[1]))) {
+        return {};  // a matter of `finite answers`
+      }
       for (std::size_t i = 0; i < 2; ++i) {
         run.x[i] -= p.rate * d[i];
       }
@@ -1366,6 +1398,7 @@ class weighting_examination {
 
   const weighting_subject& subject_;
   weighting_checks o_;
+  bool observes_;
   std::vector<weighting_example> examples_;
   weighting_report report_ = {};
 };
@@ -1380,7 +1413,7 @@ template <class P>
                 "gradient_based: they weigh a step from losses and gradients alone");
   if constexpr (detail::of_steps<P>) {
     const detail::subject_of<P> subject(std::move(policy));
-    return detail::weighting_examination(subject, std::move(options))();
+    return detail::weighting_examination(subject, std::move(options), weighting::Observes<P>)();
   } else {
     return {};
   }

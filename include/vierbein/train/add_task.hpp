@@ -459,7 +459,8 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   };
   const auto step = [&](graph::tape<B>& tape, std::span<const index_t> rows) {
     all_rows.assign(rows.begin(), rows.end());
-    for (index_t i = 0; i < options.pool_batch && use_pool; ++i) {
+    const index_t of_pool = use_pool ? std::min(options.pool_batch, pool->inputs.size()) : 0;
+    for (index_t i = 0; i < of_pool; ++i) {
       all_rows.push_back(data.size() + next_in_pool);
       next_in_pool = (next_in_pool + 1) % pool->inputs.size();
     }

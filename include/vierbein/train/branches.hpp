@@ -280,9 +280,10 @@ class branch_trainer {
     }
     if (options_.balanced && s.tasks.size() > 1) {
       const auto tasks = static_cast<index_t>(s.tasks.size());
+      const index_t batch = std::min(options_.batch, s.together->size());
       for (index_t k = 0; k < tasks; ++k) {
-        s.alone[static_cast<std::size_t>(k)].take(
-            options_.batch / tasks + (k < options_.batch % tasks ? 1 : 0), rows);
+        s.alone[static_cast<std::size_t>(k)].take(batch / tasks + (k < batch % tasks ? 1 : 0),
+                                                  rows);
       }
     } else {
       s.together->take(std::min(options_.batch, s.together->size()), rows);

@@ -2,11 +2,12 @@
 //
 // A callback is any object with at least one of these members:
 //     void on_begin(const progress_info&)                  before the first step
-//     void on_step(const progress_info&)                   after each step
+//     void on_step(const progress_info&)                   after each step; not in rounds of an
+//                                                          update_based policy
 //     bool on_epoch(const history&, const progress_info&)  after each epoch; false stops (void does
 //                                                          not)
 //     void on_weights(const step_record&)                  after each step, with what was weighed;
-//                                                          not in rounds of an update_based policy
+//                                                          not in such rounds either
 //     void on_end(const history&)                          after the last epoch
 // Members need not be const. A callback with `static constexpr bool wants_gram = true` makes the
 // trainer form the Gramian of gradients even where the weighting policy does not: about one more

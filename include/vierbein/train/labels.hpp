@@ -1,9 +1,13 @@
 // The labels of a model's tasks in a data set, standardised, ready to be cut into batches.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "vierbein/data/dataset.hpp"
@@ -15,11 +19,12 @@ namespace vierbein::detail {
 class label_table {
  public:
   /// Takes the labels of every task of `model` numbered in `which` from `data` and refuses what its
-  /// head does not accept. Labels of heads that want it are standardised on `train_rows`, and the
-  /// model remembers how.
+  /// head does not accept or the model's scalar cannot hold. Labels of heads that want it are
+  /// standardised on `train_rows`, and the model remembers how.
   template <class Model, class Dataset>
   label_table(Model& model, std::span<const index_t> which, const Dataset& data,
               std::span<const index_t> train_rows) {
+    using T = typename Model::scalar;
     for (const index_t t : which) {
       const std::string& name = model.task_list()[t].name;
       const auto& column = data.at(name);
@@ -41,23 +46,23 @@ class label_table {
           require(column.values.cols() == 1, "labels",
                   "task '{}' cannot standardise {} columns of labels: one is expected", name,
                   column.values.cols());
-          double mean = 0;
-          for (const index_t r : labelled) {
-            mean += values(r, 0);
-          }
-          mean /= static_cast<double>(labelled.size());
-          double squares = 0;
-          for (const index_t r : labelled) {
-            squares += (values(r, 0) - mean) * (values(r, 0) - mean);
-          }
-          double deviation = std::sqrt(squares / static_cast<double>(labelled.size()));
-          if (!(deviation > 1e-12 * std::abs(mean)) || deviation == 0) {
-            deviation = 1;
-          }
+          const auto [mean, deviation] = moments(values, labelled);
+          require(holds<T>(mean) && holds<T>(deviation) &&
+                      deviation >= static_cast<double>(std::numeric_limits<T>::min()),
+                  "labels",
+                  "task '{}': expected a mean and a deviation within the range of {}, found {:.6g} "
+                  "and {:.6g}: rescale the labels{}",
+                  name, scalar_name<T>, mean, deviation, wider<T>);
           model.set_scaling(t, mean, deviation);
           for (index_t r = 0; r < values.rows(); ++r) {  // with what the model will remember
             values(r, 0) = (values(r, 0) - model.label_mean(t)) / model.label_deviation(t);
           }
+        }
+        for (index_t i = 0; i < values.size(); ++i) {
+          require(std::isnan(values.data()[i]) || holds<T>(values.data()[i]), "labels",
+                  "task '{}', row {}: expected a label within the range of {}, found {:.6g}: "
+                  "rescale the labels{}",
+                  name, i / values.cols(), scalar_name<T>, column.values.data()[i], wider<T>);
         }
         tasks_.push_back(std::move(values));
         rows_of_task_.push_back(labelled);
@@ -95,6 +100,48 @@ class label_table {
   }
 
  private:
+  struct mean_and_deviation {
+    double mean, deviation;
+  };
+
+  // Of these rows of the first column; a deviation of 1 where all are the same. A power of two is
+  // divided out first, so that neither sums nor squares leave the range of double.
+  static mean_and_deviation moments(const matrix<double>& values,
+                                    const std::vector<index_t>& rows) {
+    double largest = 0;
+    for (const index_t r : rows) {
+      largest = std::max(largest, std::abs(values(r, 0)));
+    }
+    const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+    const auto n = static_cast<double>(rows.size());
+    double mean = 0;
+    for (const index_t r : rows) {
+      mean += std::ldexp(values(r, 0), -exponent);
+    }
+    mean /= n;
+    double squares = 0;
+    for (const index_t r : rows) {
+      const double from_mean = std::ldexp(values(r, 0), -exponent) - mean;
+      squares += from_mean * from_mean;
+    }
+    const double deviation = std::sqrt(squares / n);
+    const bool same = !(deviation > 1e-12 * std::abs(mean)) || deviation == 0;
+    return {std::ldexp(mean, exponent), same ? 1.0 : std::ldexp(deviation, exponent)};
+  }
+
+  // Whether x is within the range of T.
+  template <Scalar T>
+  static bool holds(double x) {
+    return std::abs(x) <= static_cast<double>(std::numeric_limits<T>::max());
+  }
+
+  template <Scalar T>
+  static constexpr const char* scalar_name = std::is_same_v<T, float> ? "float" : "double";
+  // The advice that a model of single precision can be given.
+  template <Scalar T>
+  static constexpr const char* wider =
+      std::is_same_v<T, float> ? ", or make the model with multitask<double>" : "";
+
   std::vector<matrix<double>> tasks_;
   std::vector<std::vector<index_t>> rows_of_task_;
 };

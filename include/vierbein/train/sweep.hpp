@@ -202,6 +202,7 @@ class weighted_sweep {
       if constexpr (needs_gram) {
         find_gram(tape, step, values);
       }
+      forget_weights();
       if constexpr (gram_based) {
         policy.weigh(values, gram_matrix(host_gram_.view()), weights_);
       } else if constexpr (LossBasedWeighting<Weighting>) {
@@ -330,6 +331,11 @@ class weighted_sweep {
     }
   }
 
+  // So that one which a policy does not assign is found.
+  void forget_weights() {
+    std::fill(weights_.begin(), weights_.end(), std::numeric_limits<double>::quiet_NaN());
+  }
+
   void require_weights(losses values) const {
     for (std::size_t t = 0; t < weights_.size(); ++t) {
       if (values.has(t) && !std::isfinite(weights_[t])) {
@@ -356,6 +362,7 @@ class weighted_sweep {
     const auto rows = j.row_range(0, tasks_);
     product_of_rows(rows, rows);
     gram_found(values);
+    forget_weights();
     if constexpr (target_based) {
       extra->set_gradients(rows);
       policy.weigh(values, gram_matrix(host_gram_.view()), *extra, weights_);
@@ -364,7 +371,7 @@ class weighted_sweep {
     }
     require_weights(values);
     for (std::size_t t = 0; t < weights_.size(); ++t) {
-      host_row_weights_[t] = static_cast<scalar>(weights_[t]);
+      host_row_weights_[t] = values.has(t) ? static_cast<scalar>(weights_[t]) : scalar{0};
     }
     host_row_weights_.back() = scalar{1};
     row_weights_.assign(backend_, {host_row_weights_.data(), tasks_ + 1});
@@ -411,6 +418,7 @@ class weighted_sweep {
       backend_.download(matrix_view<const scalar, space>(g), host_gram_.view());
       const losses in_both{mean_, {in_both_.get(), names_.size()}};
       gram_found(in_both);
+      forget_weights();
       policy.weigh(in_both, gram_matrix(host_gram_.view()), weights_);
       require_weights(values);
       follow(tape, step, values, weights_);
@@ -484,6 +492,7 @@ class weighted_sweep {
     host_direction_.resize(static_cast<std::size_t>(length));
     policy.combine(values, j, std::span<scalar>(host_direction_));
     if constexpr (requires { policy.worth(vierbein::weights(weights_)); }) {
+      forget_weights();
       policy.worth(vierbein::weights(weights_));
       require_weights(values);
     }

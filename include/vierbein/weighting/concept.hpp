@@ -19,18 +19,23 @@
 //                 void worth(weights) const                           what each task counts now
 //                 std::string target
 //
+// With vierbein/weighting/tools.hpp:
 //     struct inverse_loss {                             // w_t = 1 / ℓ_t
 //       using weighting_kind = vierbein::loss_based;
-//       void weigh(vierbein::losses l, vierbein::weights w) {
+//       std::vector<std::string> names = {};
+//       void reset(const std::vector<std::string>& task_names) { names = task_names; }
+//       void weigh(vierbein::losses l, vierbein::weights w) const {
+//         vierbein::weighting::require_above(l, 0, names, "inverse_loss");
 //         for (std::size_t t = 0; t < l.size(); ++t) {
 //           w[t] = l.has(t) ? 1 / l[t] : 0;
 //         }
 //       }
 //     };
 //
-// `weigh` assigns every element of w, finite, in the order of the tasks; the model then follows
-// Σ w_t ∇ℓ_t. An update_based policy chooses between rounds instead, from the updates δ_i that
-// branches of the training have made: see weighting/oracle.hpp.
+// `weigh` assigns every element of w, finite, in the order of the tasks, or throws; the model then
+// follows Σ w_t ∇ℓ_t over the tasks that the batch has labels of. w is NaN before. An update_based
+// policy chooses between rounds instead, from the updates δ_i that branches of the training have
+// made: see weighting/oracle.hpp.
 //
 // Further members are called where a policy has them:
 //     void reset(std::size_t tasks)                before training, with the number of tasks, or
