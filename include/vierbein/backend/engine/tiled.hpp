@@ -92,8 +92,8 @@ template <bool TransposeA, int Rows, int Registers, class T>
 /// r · depth, and in it number k of each row behind number k - 1 of all rows.
 enum class left { rows, columns, tiles };
 
-/// Calls f(integral_constant<int, Rows>, row) for all tiles of `rows` rows, each of `Rows` rows from
-/// `row` on.
+/// Calls f(integral_constant<int, Rows>, row) for all tiles of `rows` rows, each of `Rows` rows
+/// from `row` on.
 template <class F>
 void each_tile(index_t rows, F&& f) {
   index_t row = 0;
