@@ -189,22 +189,25 @@ TEST_CASE("input scaling: mean 0 and deviation 1 on the training rows, constants
 }
 
 TEST_CASE("input scaling: a column of mostly zeros keeps them, whatever its unit") {
-  vb::matrix<double> x(10, 3, 0.0);
+  vb::matrix<double> x(10, 4, 0.0);
   x(2, 0) = 1;  // a bit
+  x(3, 3) = 2;  // a count
+  x(4, 3) = 7;
   x(2, 1) = 3e4;
   x(7, 1) = -4e4;
   x(1, 2) = 2e-7;
   std::vector<index_t> rows(10);
   std::iota(rows.begin(), rows.end(), index_t{0});
   vb::parameters<float> theta;
-  const auto scaling = vg::input_scaling::make(theta, "scaling", 3);
+  const auto scaling = vg::input_scaling::make(theta, "scaling", 4);
   scaling.fit(theta, x, rows);
   const auto mean = theta.view(scaling.mean);
   const auto factor = theta.view(scaling.factor);
-  for (const index_t c : {0, 1, 2}) {
+  for (const index_t c : {0, 1, 2, 3}) {
     CHECK(mean(0, c) == 0);
   }
   CHECK(factor(0, 0) == 1);
+  CHECK(factor(0, 3) == 1);
   CHECK(1 / factor(0, 1) == doctest::Approx(std::sqrt(12.5) * 1e4));
   CHECK(1 / factor(0, 2) == doctest::Approx(2e-7));
 }

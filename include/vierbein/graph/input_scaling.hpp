@@ -2,6 +2,7 @@
 // parameters, frozen.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -13,14 +14,16 @@ namespace vierbein::graph {
 
 /// Columns of mean 0 and deviation 1 on the training rows. A column that is constant there is set
 /// to 0 everywhere: nothing can be learnt from it. In a column with more than `sparse_share` zeros
-/// the zeros stay, and the root mean square of the others becomes 1; bits stay as they are. Values
-/// beyond ±`limit` deviations are clipped, so that an unheard-of input cannot swamp a prediction.
+/// the zeros stay; bits and counts stay as they are, and where the others are larger than `limit`,
+/// or their root mean square is below `least`, that becomes 1. Values beyond ±`limit` deviations
+/// are clipped, so that an unheard-of input cannot swamp a prediction.
 struct input_scaling {
   segment_id mean = -1;
   segment_id factor = -1;  ///< 1 / deviation, 1 / root mean square, or 0
 
   static constexpr double limit = 10;
   static constexpr double sparse_share = 0.75;
+  static constexpr double least = 0.1;
 
   template <Scalar T>
   static input_scaling make(parameters<T>& theta, const std::string& name, index_t width) {
@@ -39,10 +42,12 @@ struct input_scaling {
       double total = 0;
       double total_squares = 0;
       double zeros = 0;
+      double largest = 0;
       for (const index_t r : rows) {
         total += x(r, c);
         total_squares += x(r, c) * x(r, c);
         zeros += x(r, c) == 0 ? 1 : 0;
+        largest = std::max(largest, std::abs(x(r, c)));
       }
       const double centre = total / n;
       double squares = 0;
@@ -56,7 +61,8 @@ struct input_scaling {
         continue;
       }
       const bool sparse = zeros > sparse_share * n;
-      const double unit = sparse ? std::sqrt(total_squares / (n - zeros)) : deviation;
+      const double root = std::sqrt(total_squares / std::max(1.0, n - zeros));
+      const double unit = !sparse ? deviation : largest > limit || root < least ? root : 1;
       constexpr double closest = 4 * static_cast<double>(std::numeric_limits<T>::epsilon());
       require(deviation > closest * std::abs(centre), "features",
               "column {} (counted from 0) has the mean {} and the deviation {}, too little for the "
