@@ -202,6 +202,31 @@ TEST_CASE("tiled: the result of a row does not depend on the rows beside it") {
   }
 }
 
+TEST_CASE("registers of normal numbers have the bits of single ones, wherever the rows lie") {
+  const vb::random_stream stream{7, vb::name_hash("normal")};
+  const auto check = [&]<class T>(T sigma) {
+    const vb::backend::basic_cpu<T> cpu(1);
+    for (const index_t cols : {1, 31, 32, 1003}) {
+      for (const index_t gap : {0, 5}) {  // with a gap between the rows, number by number
+        framed<T> x(3, cols, gap, 1);
+        framed<T> y(3, cols, gap, 2);
+        for (index_t r = 0; r < 3; ++r) {
+          std::fill_n(x.view.row(r), cols, T{0});
+        }
+        cpu.add_normal(x.view, sigma, stream, y.view);
+        for (index_t r = 0; r < 3; ++r) {
+          for (index_t j = 0; j < cols; ++j) {
+            const double one = stream.normal(static_cast<std::uint64_t>(r * cols + j));
+            REQUIRE(y.view(r, j) == sigma * static_cast<T>(one));
+          }
+        }
+      }
+    }
+  };
+  check(0.5F);
+  check(0.5);
+}
+
 TEST_CASE("registers of numbers give what single numbers give: roots and a step of Adam") {
   constexpr index_t n = 1003;  // no multiple of any register
   std::vector<float> p(n), g(n), m(n, 0.0F), v(n, 0.0F);
