@@ -2,6 +2,7 @@
 //
 //     hard/T<tasks>/B<batch>        input 128, trunk 256-256, heads 64-1, equal weights
 //     small/T<tasks>/B<batch>       input 32, trunk 64-64, heads 32-1, equal weights
+//     bf16/hard/...                 hard with products in bfloat16
 //     pcgrad/T<tasks>, mgda/...     hard/.../B128 by these policies
 //     inference/B<rows>             a predictor of hard/T4: all tasks, for 1 and for 1,000 rows
 #include "dense.hpp"
@@ -16,12 +17,13 @@ namespace {
 constexpr dense_shape hard{128, {256, 256}, 64};
 constexpr dense_shape small{32, {64, 64}, 32};
 
+template <class Backend = vb::backend::cpu>
 void add_shared(const std::string& name, const dense_shape& shape, std::vector<index_t> batches) {
   for (const index_t tasks : {4, 16}) {
     for (const index_t batch : batches) {
       add(fmt::format("{}/T{}/B{}", name, tasks, batch), [=](benchmark::State& state) {
-        train(state, shape.model(tasks), shape.data(rows_of(batch), tasks), endless(batch),
-              vb::weighting::equal{}, shape.flops(batch, tasks));
+        train<Backend>(state, shape.model(tasks), shape.data(rows_of(batch), tasks), endless(batch),
+                       vb::weighting::equal{}, shape.flops(batch, tasks));
       });
     }
   }
@@ -54,6 +56,7 @@ void predict(benchmark::State& state, index_t rows) {
 void add_dense() {
   add_shared("hard", hard, {128, 512});
   add_shared("small", small, {32, 128});
+  add_shared<bf16_backend>("bf16/hard", hard, {128, 512});
   add_gradients("pcgrad", vb::weighting::any<vb::gram_based>(vb::weighting::pcgrad{}));
   add_gradients("mgda", vb::weighting::any<vb::gram_based>(vb::weighting::mgda{}));
   for (const index_t rows : {1, 1000}) {

@@ -2,6 +2,7 @@
 //
 //     gate/T<tasks>   no trunk, encoder 128-128-64, transfer and inverse 64-64-64, heads 64-64-1,
 //                     K = 4 perturbed copies, batch 128
+//     bf16/gate/...   the same with products in bfloat16
 //
 // `gate_tasks` asks how a step of the defaults (one drawn source) grows up to 64 tasks.
 #include "vierbein/alignment/gate.hpp"
@@ -34,15 +35,24 @@ double flops(index_t tasks) {
          n * n * training_flops(rows, {64, 64, 1}, false);
 }
 
+template <class Backend = vb::backend::cpu>
+void add_gate(const std::string& name, index_t tasks) {
+  add(fmt::format("{}/T{}", name, tasks), [=](benchmark::State& state) {
+    vb::data::dataset<vb::data::feature_set> data{{numbers(rows_of(batch), inputs, 1)}};
+    add_regressions(data, tasks);
+    train<Backend>(state, make_model(tasks), data, endless(batch), vb::weighting::equal{},
+                   flops(tasks));
+  });
+}
+
 }  // namespace
 
 void add_gate() {
   for (const index_t tasks : {2, 4, 8}) {
-    add(fmt::format("gate/T{}", tasks), [=](benchmark::State& state) {
-      vb::data::dataset<vb::data::feature_set> data{{numbers(rows_of(batch), inputs, 1)}};
-      add_regressions(data, tasks);
-      train(state, make_model(tasks), data, endless(batch), vb::weighting::equal{}, flops(tasks));
-    });
+    add_gate("gate", tasks);
+  }
+  for (const index_t tasks : {4, 8}) {
+    add_gate<bf16_backend>("bf16/gate", tasks);
   }
 }
 

@@ -4,6 +4,7 @@
 //                    molecules of 19 to 22 atoms
 //     convolutional  LeNet with 16 and 32 channels, dense layers 120-84, images 1 x 36 x 36, two
 //                    tasks of ten classes with heads 64-10, batch 128
+//     bf16/...       the same with products in bfloat16
 #include "harness.hpp"
 #include "vierbein/encoder/convolutional.hpp"
 #include "vierbein/encoder/dmpnn.hpp"
@@ -74,13 +75,14 @@ double molecule_flops() {
          static_cast<double>(molecule_tasks) * training_flops(rows, {128, 64, 1}, false);
 }
 
+template <class Backend = vb::backend::cpu>
 void message_passing(benchmark::State& state) {
   vb::data::dataset<vb::data::graph_set> data{made_up_molecules(rows_of(molecules))};
   add_regressions(data, molecule_tasks);
-  train(state,
-        vb::multitask(vb::encoder::dmpnn{.hidden = hidden, .depth = 3}, regressions(molecule_tasks),
-                      vb::alignment::none{}, {.head = {64}}),
-        data, endless(molecules), vb::weighting::equal{}, molecule_flops());
+  train<Backend>(state,
+                 vb::multitask(vb::encoder::dmpnn{.hidden = hidden, .depth = 3},
+                               regressions(molecule_tasks), vb::alignment::none{}, {.head = {64}}),
+                 data, endless(molecules), vb::weighting::equal{}, molecule_flops());
 }
 
 // ---- images
@@ -99,6 +101,7 @@ double image_flops() {
          static_cast<double>(image_tasks) * training_flops(rows, {84, 64, classes}, false);
 }
 
+template <class Backend = vb::backend::cpu>
 void convolutions(benchmark::State& state) {
   const index_t rows = rows_of(images);
   std::vector<float> pixels;
@@ -116,17 +119,20 @@ void convolutions(benchmark::State& state) {
     data.add(task_name(t), labels);
     tasks.add(vb::multiclass(task_name(t), classes));
   }
-  train(state,
-        vb::multitask(vb::encoder::convolutional{.channels = {16, 32}, .hidden = {120, 84}}, tasks,
-                      vb::alignment::none{}, {.head = {64}}),
-        data, endless(images), vb::weighting::equal{}, image_flops());
+  train<Backend>(
+      state,
+      vb::multitask(vb::encoder::convolutional{.channels = {16, 32}, .hidden = {120, 84}}, tasks,
+                    vb::alignment::none{}, {.head = {64}}),
+      data, endless(images), vb::weighting::equal{}, image_flops());
 }
 
 }  // namespace
 
 void add_graphs_and_images() {
-  add("dmpnn", message_passing);
-  add("convolutional", convolutions);
+  add("dmpnn", message_passing<>);
+  add("convolutional", convolutions<>);
+  add("bf16/dmpnn", message_passing<bf16_backend>);
+  add("bf16/convolutional", convolutions<bf16_backend>);
 }
 
 }  // namespace steps

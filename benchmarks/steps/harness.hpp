@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../measuring.hpp"
+#include "vierbein/backend/engine/bf16.hpp"
 #include "vierbein/data/dataset.hpp"
 #include "vierbein/model/multitask.hpp"
 #include "vierbein/optimizer/adam.hpp"
@@ -203,11 +204,14 @@ inline vb::training endless(index_t batch) {
           .handle_interrupts = false};
 }
 
+/// Scenarios with the prefix bf16/ are those of the same name with this backend.
+using bf16_backend = vb::backend::basic_cpu<float, vb::backend::engine::bf16<>>;
+
 /// Trains `model` by Adam; every iteration of the benchmark is a step (or a round) of `fit`.
-template <class Model, class Dataset, class Weighting>
+template <class Backend = vb::backend::cpu, class Model, class Dataset, class Weighting>
 void train(benchmark::State& state, Model model, const Dataset& data, vb::training options,
            const Weighting& weighting, double flops, int warm_up = 4) {
-  const vb::backend::cpu cpu;
+  const Backend cpu;
   model.build(data.inputs.shape(), 1);
   double trained = 0;
   for (const vb::segment& s : model.theta().segments()) {

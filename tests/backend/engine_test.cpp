@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "vierbein/backend/cpu.hpp"
+#include "vierbein/backend/engine/bf16.hpp"
 #include "vierbein/backend/engine/eigen.hpp"
 #include "vierbein/backend/engine/tiled.hpp"
 #include "vierbein/core/random.hpp"
@@ -17,6 +18,14 @@ using vb::index_t;
 namespace engine = vb::backend::engine;
 
 namespace {
+
+/// What one product of two numbers may be wrong by, relative to its size.
+template <class Engine, class T>
+constexpr double unit = static_cast<double>(std::numeric_limits<T>::epsilon());
+template <engine::bf16_unit Unit>
+constexpr double unit<engine::bf16<1, Unit>, float> = 0x1p-8;
+template <engine::bf16_unit Unit>
+constexpr double unit<engine::bf16<2, Unit>, float> = 0x1p-16;
 
 /// A matrix within a larger one of other numbers, which must stay as they are.
 template <class T>
@@ -63,7 +72,6 @@ void check(dimensions d, beginning kind, bool rectify, index_t gap) {
   }
   Engine::template run<TransposeA, TransposeB, T>(a.view, b.view, start, c.view, rectify);
 
-  const double unit = static_cast<double>(std::numeric_limits<T>::epsilon());
   double worst = 0;  // error in units of what the rounding of a sum may be
   for (index_t r = 0; r < d.rows; ++r) {
     for (index_t j = 0; j < d.cols; ++j) {
@@ -80,8 +88,8 @@ void check(dimensions d, beginning kind, bool rectify, index_t gap) {
         size += std::abs(term);
       }
       total = rectify && total < 0 ? 0 : total;
-      worst = std::max(
-          worst, std::abs(static_cast<double>(c.elements[at]) - total) / (unit * (size + 1e-30)));
+      worst = std::max(worst, std::abs(static_cast<double>(c.elements[at]) - total) /
+                                  (unit<Engine, T> * (size + 1e-30)));
     }
   }
   CHECK(worst < 4 + std::sqrt(static_cast<double>(d.depth)));
@@ -143,8 +151,68 @@ TEST_CASE_TEMPLATE("an engine computes S + A B for all shapes, strides and trans
   check_shapes<Engine, double>();
 }
 
+using engine::bf16_unit;
+// On every unit that this program was compiled for; tiles fall back to registers, these to plain.
+#define BF16_ENGINES                                                                        \
+  engine::bf16<1>, engine::bf16<2>, engine::bf16<3>, engine::bf16<1, bf16_unit::registers>, \
+      engine::bf16<2, bf16_unit::registers>, engine::bf16<3, bf16_unit::registers>,         \
+      engine::bf16<1, bf16_unit::plain>, engine::bf16<2, bf16_unit::plain>,                 \
+      engine::bf16<3, bf16_unit::plain>
+
+TEST_CASE_TEMPLATE("bf16 computes S + A B for all shapes, to the precision of its parts", Engine,
+                   BF16_ENGINES) {
+  static_assert(vb::ProductEngine<Engine>);
+  check_shapes<Engine, float>();
+  for (const dimensions d : {dimensions{300, 290, 270}, {16, 512, 513}, {257, 33, 31}}) {
+    check_all<Engine, float>(d, beginning::bias, true, 1);  // more than is copied at a time
+    check_all<Engine, float>(d, beginning::itself, false, 0);
+  }
+}
+
+TEST_CASE_TEMPLATE("bf16 rounds numbers to the nearest, to even ones in the middle", Engine,
+                   BF16_ENGINES) {
+  constexpr index_t n = 32;
+  // 1 + k / 256: of k = 0 to 4, one part keeps 0, 0, 2, 4 and 4.
+  const float kept[] = {1, 1, 1 + 0x2p-8F, 1 + 0x4p-8F, 1 + 0x4p-8F};
+  std::vector<float> a(n * n, 0.0F);
+  std::vector<float> b(n * n, 0.0F);
+  std::vector<float> c(n * n);
+  for (index_t i = 0; i < n; ++i) {
+    b[static_cast<std::size_t>(i * n + i)] = i % 2 == 0 ? 1.0F : -2.0F;
+    for (index_t k = 0; k < n; ++k) {
+      a[static_cast<std::size_t>(i * n + k)] = 1 + static_cast<float>((i + k) % 5) * 0x1p-8F;
+    }
+  }
+  Engine::template run<false, false, float>({a.data(), n, n}, {b.data(), n, n}, {},
+                                            {c.data(), n, n}, false);
+  const bool one_part = unit<Engine, float> == 0x1p-8;
+  for (index_t i = 0; i < n; ++i) {
+    for (index_t k = 0; k < n; ++k) {
+      const auto at = static_cast<std::size_t>(i * n + k);
+      CHECK(c[at] == (one_part ? kept[(i + k) % 5] : a[at]) * (k % 2 == 0 ? 1.0F : -2.0F));
+    }
+  }
+}
+
+TEST_CASE("bf16 passes infinite numbers on where it has one part, as its comment says") {
+  const float infinite = std::numeric_limits<float>::infinity();
+  const float largest = std::numeric_limits<float>::max();
+  const float a[] = {infinite, -infinite, largest, 1};
+  const float b[] = {2};
+  float c[4];
+  engine::bf16<1>::run<false, false, float>({a, 4, 1}, {b, 1, 1}, {}, {c, 4, 1}, false);
+  CHECK(c[0] == infinite);
+  CHECK(c[1] == -infinite);
+  CHECK(c[2] == infinite);
+  CHECK(c[3] == 2);
+  engine::bf16<2>::run<false, false, float>({a, 4, 1}, {b, 1, 1}, {}, {c, 4, 1}, false);
+  CHECK(std::isnan(c[0]));
+  CHECK(c[3] == 2);
+}
+
 TEST_CASE_TEMPLATE("an engine passes NaN on, also where it rectifies", Engine, engine::tiled,
-                   engine::eigen) {
+                   engine::eigen, engine::bf16<1>, engine::bf16<3>,
+                   engine::bf16<1, bf16_unit::registers>, engine::bf16<1, bf16_unit::plain>) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const index_t cols : {1, 5, 32, 40}) {
     framed<float> a(7, 9, 0, 1);
@@ -162,7 +230,7 @@ TEST_CASE_TEMPLATE("an engine passes NaN on, also where it rectifies", Engine, e
 
 namespace {
 
-template <bool TransposeA, bool TransposeB>
+template <class Engine, bool TransposeA, bool TransposeB>
 void check_independence(index_t cols, index_t depth) {
   constexpr index_t rows = 61;
   CAPTURE(cols);
@@ -170,7 +238,7 @@ void check_independence(index_t cols, index_t depth) {
   const auto a = TransposeA ? framed<float>(depth, rows, 0, 1) : framed<float>(rows, depth, 0, 1);
   const auto b = TransposeB ? framed<float>(cols, depth, 0, 2) : framed<float>(depth, cols, 0, 2);
   framed<float> all(rows, cols, 0, 3);
-  engine::tiled::run<TransposeA, TransposeB, float>(a.view, b.view, {}, all.view, false);
+  Engine::template run<TransposeA, TransposeB, float>(a.view, b.view, {}, all.view, false);
   for (const index_t first : {0, 17, 60}) {
     for (const index_t count : {1, 2, 7, 30}) {
       if (first + count > rows) {
@@ -179,7 +247,7 @@ void check_independence(index_t cols, index_t depth) {
       const auto part =
           TransposeA ? a.view.col_range(first, count) : a.view.row_range(first, count);
       framed<float> some(count, cols, 0, 4);
-      engine::tiled::run<TransposeA, TransposeB, float>(part, b.view, {}, some.view, false);
+      Engine::template run<TransposeA, TransposeB, float>(part, b.view, {}, some.view, false);
       for (index_t r = 0; r < count; ++r) {
         REQUIRE(std::memcmp(some.view.row(r), all.view.row(first + r),
                             static_cast<std::size_t>(cols) * sizeof(float)) == 0);
@@ -190,14 +258,16 @@ void check_independence(index_t cols, index_t depth) {
 
 }  // namespace
 
-TEST_CASE("tiled: the result of a row does not depend on the rows beside it") {
-  static_assert(engine::tiled::independent_rows);
+TEST_CASE_TEMPLATE("the result of a row does not depend on the rows beside it", Engine,
+                   engine::tiled, engine::bf16<1>, engine::bf16<3>,
+                   engine::bf16<2, bf16_unit::registers>, engine::bf16<2, bf16_unit::plain>) {
+  static_assert(Engine::independent_rows);
   for (const index_t cols : {1, 3, 10, 32, 100, 300, 1100}) {
     for (const index_t depth : {301, 1301}) {
-      check_independence<false, false>(cols, depth);
-      check_independence<false, true>(cols, depth);
-      check_independence<true, false>(cols, depth);
-      check_independence<true, true>(cols, depth);
+      check_independence<Engine, false, false>(cols, depth);
+      check_independence<Engine, false, true>(cols, depth);
+      check_independence<Engine, true, false>(cols, depth);
+      check_independence<Engine, true, true>(cols, depth);
     }
   }
 }

@@ -24,19 +24,19 @@ void check_same_bits(workspace<T>& found, workspace<T>& expected) {
 }
 
 // `run(backend, workspace, shape, accumulate)` on 2, 3 and 7 threads against one thread.
-template <class T = float, class F>
+template <class T = float, class Engine = vb::backend::engine::tiled, class F>
 void same_on_all_threads(F&& run) {
   // Thousands of rows, thousands of columns, neither, and as many as leave one row over.
   for (const shape s : {shape{60013, 5}, shape{3, 22007}, shape{521, 67}, shape{97, 130}}) {
     for (const bool strided : {false, true}) {
       workspace<T> expected(strided);
-      run(vb::backend::basic_cpu<T>{1}, expected, s, strided);
+      run(vb::backend::basic_cpu<T, Engine>{1}, expected, s, strided);
       for (const int threads : {2, 3, 7}) {
         CAPTURE(s.rows);
         CAPTURE(strided);
         CAPTURE(threads);
         workspace<T> found(strided);
-        run(vb::backend::basic_cpu<T>{threads}, found, s, strided);
+        run(vb::backend::basic_cpu<T, Engine>{threads}, found, s, strided);
         check_same_bits(found, expected);
       }
     }
@@ -81,6 +81,12 @@ TEST_CASE("every operation has the same bits on 1, 2, 3 and 7 threads") {
     same_on_all_threads([](const auto& b, auto& w, shape s, bool accumulate) {
       run_products(b, w, s, 9, accumulate);
     });
+  }
+  SUBCASE("products in bfloat16") {
+    same_on_all_threads<float, vb::backend::engine::bf16<2>>(
+        [](const auto& b, auto& w, shape s, bool accumulate) {
+          run_products(b, w, s, 9, accumulate);
+        });
   }
   SUBCASE("affine layers") {
     same_on_all_threads([](const auto& b, auto& w, shape s, bool) { run_affine(b, w, s, 9); });

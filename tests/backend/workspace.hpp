@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "vierbein/backend/cpu.hpp"
+#include "vierbein/backend/engine/bf16.hpp"
 #include "vierbein/backend/reference.hpp"
 #include "vierbein/core/matrix.hpp"
 #if defined(VIERBEIN_TEST_CUDA)
@@ -31,6 +32,9 @@ namespace backend_test {
 namespace vb = vierbein;
 using vb::index_t;
 
+/// As exact as float, its products being of three parts each.
+using cpu_by_bfloat16 = vb::backend::basic_cpu<float, vb::backend::engine::bf16<3>>;
+
 /// The backends that the tests are stamped for: those in host memory with every scalar (the oracle
 /// itself is tested in oracle_test.cpp), or in the tests of tests/cuda a device. Products are
 /// formed in more than one way there.
@@ -40,7 +44,7 @@ using vb::index_t;
 #else
 #define TESTED_BACKENDS \
   vierbein::backend::cpu, vierbein::backend::cpu_double, vierbein::backend::reference
-#define TESTED_PRODUCTS TESTED_BACKENDS
+#define TESTED_PRODUCTS TESTED_BACKENDS, backend_test::cpu_by_bfloat16
 #endif
 
 struct shape {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../support/problems.hpp"
+#include "vierbein/backend/engine/bf16.hpp"
 #include "vierbein/vierbein.hpp"
 
 namespace vb = vierbein;
@@ -97,6 +98,16 @@ TEST_CASE("a step of an mlp with GATE allocates nothing") {
   });
   check_no_allocation(
       [&](const auto& backend, auto callback) { fit(backend, callback, balanced_norms{}); });
+}
+
+TEST_CASE("a step with products in bfloat16 allocates nothing") {
+  const auto data = with_binary(problems::related_tasks(400, 12, names, 1));
+  check_no_allocation([&](const vb::backend::cpu& cpu, auto callback) {
+    auto model =
+        vb::multitask(vb::encoder::mlp{.widths = {64, 48}}, list, vb::alignment::gate{}, modules);
+    vb::fit(vb::backend::basic_cpu<float, vb::backend::engine::bf16<>>(cpu.threads()), model, data,
+            {.epochs = 6, .batch = 80}, vb::optimizer::adam{}, vb::weighting::equal{}, callback);
+  });
 }
 
 TEST_CASE("a step allocates nothing, however gradients are compared") {

@@ -16,7 +16,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <type_traits>
-#include <utility>
 
 #include "vierbein/backend/engine/concept.hpp"
 #include "vierbein/backend/lanes.hpp"
@@ -29,6 +28,8 @@ namespace detail {
 using backend::detail::at;
 using backend::detail::lanes;
 using backend::detail::lanes_of;
+using backend::detail::transpose_square;
+using backend::detail::transpose_stage;
 
 inline constexpr int most_rows = backend::detail::registers == 32 ? 12 : 6;  // of a tile
 inline constexpr index_t depth_block = 256;
@@ -154,50 +155,6 @@ struct panel {
     }
   }
 };
-
-/// The squares of `Side` numbers exchanged across the diagonal: one stage of transposing a matrix
-/// of as many registers as a register has numbers.
-template <index_t Side, class T, int... I>
-inline void exchange(lanes_of<T>& upper, lanes_of<T>& lower, std::integer_sequence<int, I...>) {
-  constexpr int n = static_cast<int>(lanes<T>);
-  constexpr int side = static_cast<int>(Side);
-  const lanes_of<T> x = upper;
-  const lanes_of<T> y = lower;
-  upper = __builtin_shufflevector(x, y, (I / side % 2 == 0 ? I : n + I - side)...);
-  lower = __builtin_shufflevector(x, y, (I / side % 2 == 0 ? I + side : n + I)...);
-}
-template <index_t Side, class T>
-inline void transpose_stage(lanes_of<T>* rows) {
-#pragma GCC unroll 16
-  for (index_t i = 0; i < lanes<T>; ++i) {
-    if ((i & Side) == 0) {
-      exchange<Side, T>(rows[i], rows[i + Side],
-                        std::make_integer_sequence<int, static_cast<int>(lanes<T>)>{});
-    }
-  }
-  if constexpr (Side > 1) {
-    transpose_stage<Side / 2, T>(rows);
-  }
-}
-
-/// to = fromᵀ for a square of as many rows as a register has numbers; rows from `count` on are 0.
-template <class T>
-VIERBEIN_WHOLE_REGISTERS inline void transpose_square(const T* from, index_t from_stride,
-                                                      index_t count, T* to, index_t to_stride) {
-  lanes_of<T> rows[lanes<T>];
-#pragma GCC unroll 16
-  for (index_t i = 0; i < lanes<T>; ++i) {
-    rows[i] = lanes_of<T>{};
-    if (i < count) {
-      rows[i] = at(from + i * from_stride);
-    }
-  }
-  transpose_stage<lanes<T> / 2, T>(rows);
-#pragma GCC unroll 16
-  for (index_t i = 0; i < lanes<T>; ++i) {
-    at(to + i * to_stride) = rows[i];
-  }
-}
 
 /// Copies `cols` columns of B, or of Bᵀ, into rows of `Registers` registers that lie one behind the
 /// other; what is missing becomes 0.
