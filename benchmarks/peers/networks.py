@@ -198,12 +198,12 @@ class Dmpnn(nn.Module):
     def forward(self, x, y, source, target, reverse, molecule, sizes):
         first = self.edge(y) + self.source(x).index_select(0, source)
         h = F.relu(first)
-        arrived = torch.zeros(len(x), h.shape[1])
+        arrived = h.new_zeros(len(x), h.shape[1])
         for _ in range(2):
             m = arrived.index_add(0, target, h).index_select(0, source) - h.index_select(0, reverse)
             h = F.relu(first + self.message(m))
         atoms = F.relu(self.node(x) + self.incoming(arrived.index_add(0, target, h)))
-        sums = torch.zeros(len(sizes), h.shape[1]).index_add(0, molecule, atoms)
+        sums = atoms.new_zeros(len(sizes), h.shape[1]).index_add(0, molecule, atoms)
         return self.heads(F.relu(self.last(sums / sizes[:, None])))
 
 

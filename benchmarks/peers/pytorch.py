@@ -9,6 +9,7 @@ Prints one JSON line for each scenario and method. Methods:
     eager     as one who knows PyTorch writes it: heads and encoders of all tasks in one product,
               fused Adam, gradients set to None
     compile   the same, forward and backward through torch.compile
+    autocast  eager with products in bfloat16 (torch.autocast), for scenarios named bf16/...
     libmtl    as LibMTL does it: one head module a task, one backward pass a task with
               retain_graph, the method on the stacked gradients; or the method on the losses
     torchjd   torchjd.autojac: the Jacobian of the shared parameters, then the aggregator
@@ -83,14 +84,16 @@ def adam(parameters):
 class Training:
     """Steps on losses (T), each the mean of a batch; `losses(batch)` returns them."""
 
-    def __init__(self, network, losses, batches, compiled):
+    def __init__(self, network, losses, batches, method):
         self.network, self.batches = network, batches
-        self.losses = torch.compile(losses, dynamic=False) if compiled else losses
+        self.losses = torch.compile(losses, dynamic=False) if method == 'compile' else losses
+        self.autocast = torch.autocast('cpu', torch.bfloat16, method == 'autocast')
         self.optimizer = adam(network.parameters())
         self.parameters = sum(p.numel() for p in network.parameters())
 
     def step(self):
-        losses = self.losses(*self.batches())
+        with self.autocast:
+            losses = self.losses(*self.batches())
         self.optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
         self.optimizer.step()
@@ -114,13 +117,13 @@ def shared(shape, tasks, batch, method):
     network = networks.Shared(*shape, tasks)
     data = dense_data(shape[0], batch, tasks)
     return Training(network, lambda x, y: F.mse_loss(network(x), y, reduction='none').mean(0),
-                    picked(*data), method == 'compile')
+                    picked(*data), method)
 
 
 def gate(tasks, batch, method):
     network = networks.Gate(tasks)
     data = dense_data(128, batch, tasks)
-    made = Training(network, network.losses, picked(*data), method == 'compile')
+    made = Training(network, network.losses, picked(*data), method)
     made.shown = tasks  # the last loss is the alignment's
     return made
 
@@ -131,15 +134,14 @@ def dmpnn(method):
     order = Batches(len(batches), 1)
     return Training(network,
                     lambda graph, y: F.mse_loss(network(*graph), y, reduction='none').mean(0),
-                    lambda: batches[order()[0]], method == 'compile')
+                    lambda: batches[order()[0]], method)
 
 
 def convolutional(method):
     rows = rows_of(128)
     x, y = networks.images(rows)
     network = networks.Convolutional().to(memory_format=torch.channels_last)
-    return Training(network, network.losses, picked(x, y, Batches(rows, 128)),
-                    method == 'compile')
+    return Training(network, network.losses, picked(x, y, Batches(rows, 128)), method)
 
 
 class Inference:
@@ -254,6 +256,9 @@ def all_scenarios():
     for name, size in ('0.16M', 164868), ('1M', 1034112):
         made[f'adam/{name}'] = ('eager',), lambda m, s=size: Adam(s)
     made['alpha_vil/T4'] = ('eager',), lambda m: AlphaVil()
+    for name, (_, make) in list(made.items()):
+        if re.match('hard|gate|dmpnn|convolutional', name):
+            made[f'bf16/{name}'] = ('eager', 'autocast'), make
     for name in policies.NAMES:
         for tasks in 4, 16, 64:
             for size, shape in SIZES.items():

@@ -198,23 +198,23 @@ struct bf16 {
     }
     word* const left = room(a_tiles, c.rows, deepest);
     word* const right = room(b_tiles, c.cols, deepest);
-    for (index_t j = 0; j < c.cols; j += most) {
-      const index_t cols = std::min(most, c.cols - j);
+    for (index_t i = 0; i < c.rows; i += most) {
+      const index_t rows = std::min(most, c.rows - i);
       index_t k = 0;
       do {
         const index_t depth = std::min(most, all - k);
-        const bool rectified = rectify && k + depth == all;
-        pack<TransposeB, TransposeB, Parts>(
-            b.data + (TransposeB ? j * b.stride + k : k * b.stride + j), b.stride, cols, depth,
-            right);
-        for (index_t i = 0; i < c.rows; i += most) {
-          const index_t rows = std::min(most, c.rows - i);
+        pack<!TransposeA, TransposeA, Parts>(
+            a.data + (TransposeA ? k * a.stride + i : i * a.stride + k), a.stride, rows, depth,
+            left);
+        for (index_t j = 0; j < c.cols; j += most) {
+          const index_t cols = std::min(most, c.cols - j);
+          pack<TransposeB, TransposeB, Parts>(
+              b.data + (TransposeB ? j * b.stride + k : k * b.stride + j), b.stride, cols, depth,
+              right);
           const matrix_view<float> part = c.row_range(i, rows).col_range(j, cols);
-          const start<float> from = k > 0 ? itself(part) : s.from_row(i).from_column(j);
-          pack<!TransposeA, TransposeA, Parts>(
-              a.data + (TransposeA ? k * a.stride + i : i * a.stride + k), a.stride, rows, depth,
-              left);
-          multiply(left, right, (depth + tile_depth - 1) / tile_depth, from, part, rectified);
+          multiply(left, right, (depth + tile_depth - 1) / tile_depth,
+                   k > 0 ? itself(part) : s.from_row(i).from_column(j), part,
+                   rectify && k + depth == all);
         }
         k += most;
       } while (k < all);
@@ -254,12 +254,13 @@ struct bf16 {
     }
 #endif
     each_square(s, c, rectify, [&](index_t i, index_t j, bool tall, bool wide, float* sums) {
-      const index_t a_step = (tall ? 2 : 1) * Parts * tile;
-      const index_t b_step = (wide ? 2 : 1) * Parts * tile;
-      for (index_t r = 0; r < a_step; r += Parts * tile) {
-        for (index_t v = 0; v < b_step; v += Parts * tile) {
-          sum_by_registers<Parts, fallback>(a + i * line + r, a_step, b + j * line + v, b_step,
-                                            steps, sums + (r * square + v) / (Parts * side));
+      const index_t tall_by = tall ? 2 : 1;
+      const index_t wide_by = wide ? 2 : 1;
+      for (index_t r = 0; r < tall_by; ++r) {
+        for (index_t v = 0; v < wide_by; ++v) {
+          sum_by_registers<Parts, fallback>(a + i * line + r * Parts * tile, tall_by * Parts * tile,
+                                            b + j * line + v * Parts * tile, wide_by * Parts * tile,
+                                            steps, sums + r * side * square + v * side);
         }
       }
     });
