@@ -392,7 +392,7 @@ TEST_CASE("an unusable option is refused before anything is built") {
     return "";
   };
   const auto coefficient = [](const char* loss, const char* value) {
-    return fmt::format("alignment::{}: coefficient must be finite and at least 0, but is {}", loss,
+    return fmt::format("alignment::{}: coefficient must be finite and not negative, but is {}", loss,
                        value);
   };
   struct row {
@@ -417,9 +417,9 @@ TEST_CASE("an unusable option is refused before anything is built") {
            row{refusal(distance{.perturbations = -1}),
                "alignment::distance: perturbations must not be negative, but is -1"},
            row{refusal(distance{.scale = -0.1}),
-               "alignment::distance: scale must be finite and at least 0, but is -0.1"},
+               "alignment::distance: scale must be finite and not negative, but is -0.1"},
            row{refusal(distance{.scale = infinity}),
-               "alignment::distance: scale must be finite and at least 0, but is inf"},
+               "alignment::distance: scale must be finite and not negative, but is inf"},
            row{refusal(distance{.epsilon = 0}),
                "alignment::distance: epsilon must be finite and at least 1e-30, but is 0"},
            row{refusal(distance{.epsilon = nan}),

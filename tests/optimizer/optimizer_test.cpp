@@ -157,7 +157,7 @@ TEST_CASE("options that cannot work are refused in one sentence") {
   CHECK(refusal(sgd{}) == "");
   CHECK(refusal(adamw{}) == "");
   CHECK(refusal(adam{.learning_rate = -1}) ==
-        "adam: learning_rate must be at least 0 and less than inf, but is -1");
+        "adam: learning_rate must be finite and not negative, but is -1");
   CHECK(refusal(adam{.learning_rate = std::nan("")}) != "");
   CHECK(refusal(adam{.beta1 = 1}) == "adam: beta1 must be at least 0 and less than 1, but is 1");
   CHECK(refusal(adam{.beta2 = -0.1}) != "");

@@ -14,7 +14,7 @@ struct autoencoding {
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
   void validate() const {
-    require_at_least("alignment::autoencoding", "coefficient", 0, coefficient);
+    require_not_negative(coefficient, "coefficient", "alignment::autoencoding");
   }
 
   template <class Views>

@@ -40,7 +40,6 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 #include <concepts>
 #include <string>
 #include <utility>
@@ -56,12 +55,6 @@ namespace vierbein::alignment {
 ///   latent  a latent encoder E_t and a head
 ///   flat    also the transfer F_t into the common frame and its inverse F⁻¹_t (GATE)
 enum class latent_space { none, latent, flat };
-
-/// Throws unless `value`, an option of an alignment loss, is finite and at least `least`.
-inline void require_at_least(const char* loss, const char* option, double least, double value) {
-  require(std::isfinite(value) && value >= least, loss,
-          "{} must be finite and at least {}, but is {}", option, least, value);
-}
 
 /// Which pairs of tasks are aligned: all, or those of a target or a list (not both).
 struct pair_set {

@@ -17,7 +17,7 @@ struct consistency {
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
   void validate() const {
-    require_at_least("alignment::consistency", "coefficient", 0, coefficient);
+    require_not_negative(coefficient, "coefficient", "alignment::consistency");
     pairs.validate("alignment::consistency");
   }
 

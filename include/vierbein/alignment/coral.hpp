@@ -16,7 +16,7 @@ struct coral {
   static constexpr const char* kind = "coral";
   static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
-  void validate() const { require_at_least("alignment::coral", "coefficient", 0, coefficient); }
+  void validate() const { require_not_negative(coefficient, "coefficient", "alignment::coral"); }
 
   template <class Views>
   typename Views::var operator()(Views& v) const {

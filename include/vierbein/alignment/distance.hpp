@@ -26,11 +26,11 @@ struct distance {
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return coefficient == 0 ? 0 : perturbations; }
   void validate() const {
-    require_at_least("alignment::distance", "coefficient", 0, coefficient);
+    require_not_negative(coefficient, "coefficient", "alignment::distance");
     require(perturbations >= 0, "alignment::distance",
             "perturbations must not be negative, but is {}", perturbations);
-    require_at_least("alignment::distance", "scale", 0, scale);
-    require_at_least("alignment::distance", "epsilon", 1e-30, epsilon);
+    require_not_negative(scale, "scale", "alignment::distance");
+    require_at_least(1e-30, epsilon, "epsilon", "alignment::distance");
     pairs.validate("alignment::distance");
   }
   [[nodiscard]] double perturbation_scale() const { return scale; }

@@ -21,7 +21,7 @@ struct mapping {
   static constexpr latent_space needs = latent_space::flat;
   [[nodiscard]] index_t copies() const { return 0; }
   void validate() const {
-    require_at_least("alignment::mapping", "coefficient", 0, coefficient);
+    require_not_negative(coefficient, "coefficient", "alignment::mapping");
     require(sources >= 0, "alignment::mapping", "sources must not be negative, but is {}", sources);
     pairs.validate("alignment::mapping");
   }

@@ -19,7 +19,7 @@ struct mmd {
   static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
   void validate() const {
-    require_at_least("alignment::mmd", "coefficient", 0, coefficient);
+    require_not_negative(coefficient, "coefficient", "alignment::mmd");
     require(!bandwidths.empty(), "alignment::mmd", "bandwidths must hold at least one number");
     for (std::size_t j = 0; j < bandwidths.size(); ++j) {
       require(std::isfinite(bandwidths[j]) && bandwidths[j] > 0, "alignment::mmd",

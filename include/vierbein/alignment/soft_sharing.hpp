@@ -18,7 +18,7 @@ struct soft_sharing {
   static constexpr latent_space needs = latent_space::latent;
   [[nodiscard]] index_t copies() const { return 0; }
   void validate() const {
-    require_at_least("alignment::soft_sharing", "coefficient", 0, coefficient);
+    require_not_negative(coefficient, "coefficient", "alignment::soft_sharing");
   }
 
   template <class Views>

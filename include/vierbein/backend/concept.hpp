@@ -81,7 +81,7 @@ enum class pooling { maximum, mean };
 /// Hyper-parameters of one Adam step, bias corrections included.
 struct adam_coefficients {
   double learning_rate, beta1, beta2, epsilon, decay;
-  double correction1, correction2;  ///< 1 - β₁ᵗ, 1 - β₂ᵗ
+  double correction1 = 1, correction2 = 1;  ///< 1 - β₁ᵗ, 1 - β₂ᵗ
 
   template <class T>
   [[nodiscard]] formula::adam_rule<T> rule() const {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -42,6 +43,28 @@ void require(bool condition, const char* place, fmt::format_string<Args...> form
   if (!condition) {
     detail::refuse(place, format, fmt::make_format_args(args...));
   }
+}
+
+// Options that are numbers: each of these throws, naming the place, unless `value` is as the name
+// says, and finite.
+
+inline void require_positive(double value, const char* option, const char* place) {
+  require(value > 0 && std::isfinite(value), place, "{} must be finite and positive, but is {}",
+          option, value);
+}
+inline void require_not_negative(double value, const char* option, const char* place) {
+  require(value >= 0 && std::isfinite(value), place,
+          "{} must be finite and not negative, but is {}", option, value);
+}
+inline void require_at_least(double least, double value, const char* option, const char* place) {
+  require(value >= least && std::isfinite(value), place,
+          "{} must be finite and at least {}, but is {}", option, least, value);
+}
+/// At least `low` and less than `high`.
+inline void require_within(double low, double high, double value, const char* option,
+                           const char* place) {
+  require(value >= low && value < high, place, "{} must be at least {} and less than {}, but is {}",
+          option, low, high, value);
 }
 
 }  // namespace vierbein

@@ -25,10 +25,7 @@ struct regression {
   static constexpr bool standardise = true;
   [[nodiscard]] index_t outputs() const { return 1; }
   [[nodiscard]] index_t label_width() const { return 1; }
-  void validate() const {
-    require(std::isfinite(huber_delta) && huber_delta > 0, "head::regression",
-            "huber_delta must be finite and positive, but is {}", huber_delta);
-  }
+  void validate() const { require_positive(huber_delta, "huber_delta", "head::regression"); }
 
   template <Backend B>
   graph::var<B> loss(graph::var<B> prediction, graph::var<B> label) const {

@@ -1,10 +1,7 @@
 // Adam with decoupled weight decay.
 #pragma once
 
-#include <cmath>
-#include <limits>
-
-#include "vierbein/optimizer/concept.hpp"
+#include "vierbein/optimizer/moments.hpp"
 
 namespace vierbein::optimizer {
 
@@ -22,13 +19,12 @@ struct adamw {
   /// Throws unless learning_rate ≥ 0, 0 ≤ β < 1, epsilon ≥ 1e-30 (below that, 0 / 0 threatens in
   /// float) and 0 ≤ learning_rate weight_decay < 1.
   void validate() const {
-    constexpr double unbounded = std::numeric_limits<double>::infinity();
-    require_option("adamw", "learning_rate", learning_rate, 0, unbounded);
-    require_option("adamw", "beta1", beta1, 0, 1);
-    require_option("adamw", "beta2", beta2, 0, 1);
-    require_option("adamw", "epsilon", epsilon, 1e-30, unbounded);
-    require_option("adamw", "weight_decay", weight_decay, 0, unbounded);
-    require_option("adamw", "learning_rate * weight_decay", learning_rate * weight_decay, 0, 1);
+    require_not_negative(learning_rate, "learning_rate", "adamw");
+    require_within(0, 1, beta1, "beta1", "adamw");
+    require_within(0, 1, beta2, "beta2", "adamw");
+    require_at_least(1e-30, epsilon, "epsilon", "adamw");
+    require_not_negative(weight_decay, "weight_decay", "adamw");
+    require_within(0, 1, learning_rate * weight_decay, "learning_rate * weight_decay", "adamw");
   }
 
   template <Backend B>
@@ -36,46 +32,16 @@ struct adamw {
 };
 
 template <Backend B>
-class adamw::state {
+class adamw::state : public moments<B> {
  public:
-  using scalar = typename B::scalar;
-  using space = typename B::space;
-
-  state(const adamw& options, const B& backend, index_t size)
-      : options_((options.validate(), options)),
-        backend_(backend),
-        size_(size),
-        first_moment_(zeros(backend_, memory_, size)),
-        second_moment_(zeros(backend_, memory_, size)) {}
-
-  /// See optimizer/concept.hpp.
-  void step(array_view<scalar, space> theta, array_view<const scalar, space> gradient, double scale,
-            double rate_factor, std::span<const range> trainable) {
-    require_lengths("adamw", size_, theta.size, gradient.size, trainable);
-    ++steps_;
-    const auto t = static_cast<double>(steps_);
-    const backend::adam_coefficients k{.learning_rate = options_.learning_rate * rate_factor,
-                                       .beta1 = options_.beta1,
-                                       .beta2 = options_.beta2,
-                                       .epsilon = options_.epsilon,
-                                       .decay = options_.weight_decay,
-                                       .correction1 = 1 - std::pow(options_.beta1, t),
-                                       .correction2 = 1 - std::pow(options_.beta2, t)};
-    for (const range& r : trainable) {
-      backend_.adam_step(theta.range(r.offset, r.size), gradient.range(r.offset, r.size),
-                         static_cast<scalar>(scale), first_moment_.range(r.offset, r.size),
-                         second_moment_.range(r.offset, r.size), k);
-    }
-  }
-
- private:
-  adamw options_;
-  B backend_;
-  index_t size_;
-  index_t steps_ = 0;
-  arena<typename B::memory> memory_;
-  array_view<scalar, space> first_moment_;
-  array_view<scalar, space> second_moment_;
+  state(const adamw& o, const B& backend, index_t size)
+      : moments<B>("adamw",
+                   {.learning_rate = (o.validate(), o.learning_rate),
+                    .beta1 = o.beta1,
+                    .beta2 = o.beta2,
+                    .epsilon = o.epsilon,
+                    .decay = o.weight_decay},
+                   backend, size) {}
 };
 
 }  // namespace vierbein::optimizer

@@ -48,13 +48,6 @@ concept Optimizer =
 
 namespace optimizer {
 
-/// Throws unless `value` is a finite number in [low, high), written as such in the message.
-inline void require_option(const char* optimizer, const char* option, double value, double low,
-                           double high) {
-  require(value >= low && value < high, optimizer,
-          "{} must be at least {} and less than {}, but is {}", option, low, high, value);
-}
-
 /// Throws unless θ and the gradient have the length for which the state was made and the ranges lie
 /// within it.
 inline void require_lengths(const char* optimizer, index_t size, index_t theta, index_t gradient,

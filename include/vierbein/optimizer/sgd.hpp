@@ -1,8 +1,6 @@
 // Stochastic gradient descent with momentum.
 #pragma once
 
-#include <limits>
-
 #include "vierbein/optimizer/concept.hpp"
 
 namespace vierbein::optimizer {
@@ -19,10 +17,9 @@ struct sgd {
   /// Throws unless learning_rate ≥ 0, 0 ≤ momentum < 1, weight_decay ≥ 0; Nesterov's acceleration
   /// needs a momentum.
   void validate() const {
-    constexpr double unbounded = std::numeric_limits<double>::infinity();
-    require_option("sgd", "learning_rate", learning_rate, 0, unbounded);
-    require_option("sgd", "momentum", momentum, 0, 1);
-    require_option("sgd", "weight_decay", weight_decay, 0, unbounded);
+    require_not_negative(learning_rate, "learning_rate", "sgd");
+    require_within(0, 1, momentum, "momentum", "sgd");
+    require_not_negative(weight_decay, "weight_decay", "sgd");
     require(!nesterov || momentum > 0, "sgd", "nesterov needs a momentum greater than 0");
   }
 

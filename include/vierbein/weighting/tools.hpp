@@ -18,18 +18,6 @@ namespace vierbein::weighting {
 
 // `policy` is the place that an error names, for example "weighting::gcs".
 
-/// Throws unless an option is finite and not negative.
-inline void require_not_negative(double value, const char* option, const char* policy) {
-  require(value >= 0 && std::isfinite(value), policy,
-          "{} must be finite and not negative, but is {}", option, value);
-}
-
-/// Throws unless an option is finite and positive.
-inline void require_positive(double value, const char* option, const char* policy) {
-  require(value > 0 && std::isfinite(value), policy, "{} must be finite and positive, but is {}",
-          option, value);
-}
-
 /// Throws unless a policy acts at least once in a while.
 inline void require_every(std::size_t every, const char* policy) {
   require(every > 0, policy, "every must be at least 1, but is 0");

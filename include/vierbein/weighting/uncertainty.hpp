@@ -67,8 +67,7 @@ struct uncertainty {
   }
   void reset(std::size_t task_count) {
     names.clear();
-    require(learning_rate >= 0 && std::isfinite(learning_rate), "weighting::uncertainty",
-            "learning_rate must be finite and not negative, but is {}", learning_rate);
+    require_not_negative(learning_rate, "learning_rate", "weighting::uncertainty");
     require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, "weighting::uncertainty",
             "beta1 and beta2 must be in [0, 1), but are {} and {}", beta1, beta2);
     require(std::isfinite(initial), "weighting::uncertainty", "initial must be finite, but is {}",
