@@ -17,8 +17,14 @@
 namespace vierbein {
 
 /// A task: the name of its label column and its head.
-template <TaskHead Head>
+template <class Head>
 struct task {
+  static constexpr bool head_fits = TaskHead<Head>;  // as a value: no list of what was tried
+  static_assert(head_fits,
+                "a head must offer kind, standardise, outputs(), label_width(), "
+                "loss(prediction, label), transform(row), valid(label) and accepts(): see "
+                "head/concept.hpp");
+
   std::string name;
   Head head{};
 };
@@ -38,7 +44,7 @@ inline task<head::multilabel> multilabel(std::string name, index_t labels) {
 }
 
 /// A set of head types.
-template <TaskHead... Heads>
+template <class... Heads>
 struct head_set {
   using variant = std::variant<Heads...>;
 };
@@ -75,7 +81,7 @@ class tasks {
   };
 
   tasks() = default;
-  template <TaskHead... Given>
+  template <class... Given>
     requires(sizeof...(Given) > 0)
   explicit tasks(task<Given>... given) {
     (add(std::move(given)), ...);
@@ -83,7 +89,7 @@ class tasks {
 
   /// Appends a task. Throws when the name is empty, taken, or contains a '/' (it names parameters),
   /// or when an option of the head is unusable.
-  template <TaskHead Head>
+  template <class Head>
   void add(task<Head> given) {
     add(std::move(given.name), head_type(std::move(given.head)));
   }
@@ -132,7 +138,7 @@ class tasks {
   std::vector<entry> entries_;
 };
 
-template <TaskHead... Given>
+template <class... Given>
 tasks(task<Given>...) -> tasks<typename detail::heads_with<standard_heads, Given...>::type>;
 
 }  // namespace vierbein

@@ -505,7 +505,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
 ///
 /// Throws vierbein::error when the task exists already, its labels do not fit its head, or there
 /// are none.
-template <Backend B, class Model, TaskHead Head, class Dataset, class Optimizer, class... Callbacks>
+template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
 Model add_task(const B& backend, const Model& model, const task<Head>& target, const Dataset& data,
                const addition& options, const Optimizer& optimizer, Callbacks... callbacks) {
   const detail::prepared_pool<Model>* const no_pool = nullptr;
@@ -513,7 +513,7 @@ Model add_task(const B& backend, const Model& model, const task<Head>& target, c
                               callbacks...)
       .first;
 }
-template <Backend B, class Model, TaskHead Head, class Dataset, class Optimizer, class... Callbacks>
+template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
 Model add_task(const B& backend, const Model& model, const task<Head>& target, const Dataset& data,
                const typename Model::input_set& pool, const addition& options,
                const Optimizer& optimizer, Callbacks... callbacks) {
@@ -527,7 +527,7 @@ Model add_task(const B& backend, const Model& model, const task<Head>& target, c
 }
 
 /// A task to be added, with its labels.
-template <TaskHead Head, class Dataset>
+template <class Head, class Dataset>
 struct target_task {
   task<Head> what;
   Dataset data;
@@ -544,7 +544,7 @@ struct target_task {
 /// Throws vierbein::error before any training when a name is given twice or is in the model
 /// already; when targets fail, as the first of them did, by position. Later ones may then not have
 /// been tried.
-template <Backend B, class Model, TaskHead Head, class Dataset, class Optimizer, class Added>
+template <Backend B, class Model, class Head, class Dataset, class Optimizer, class Added>
 Model add_tasks(const B& backend, const Model& model,
                 const std::vector<target_task<Head, Dataset>>& targets,
                 const typename Model::input_set* pool, const addition& options,
@@ -606,7 +606,7 @@ Model add_tasks(const B& backend, const Model& model,
   }
   return together;
 }
-template <Backend B, class Model, TaskHead Head, class Dataset, class Optimizer>
+template <Backend B, class Model, class Head, class Dataset, class Optimizer>
 Model add_tasks(const B& backend, const Model& model,
                 const std::vector<target_task<Head, Dataset>>& targets,
                 const typename Model::input_set* pool, const addition& options,
