@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "../support/message_of.hpp"
 #include "setting.hpp"
 #include "vierbein/testing/gradient_check.hpp"
 
@@ -383,17 +384,10 @@ TEST_CASE("an unusable option is refused before anything is built") {
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   constexpr double infinity = std::numeric_limits<double>::infinity();
   const pair_set both{.target = "melting", .list = {{"melting", "toxic"}}};
-  const auto refusal = [](const auto& loss) -> std::string {
-    try {
-      loss.validate();
-    } catch (const vb::error& problem) {
-      return problem.what();
-    }
-    return "";
-  };
+  const auto refusal = [](const auto& loss) { return test::message_of([&] { loss.validate(); }); };
   const auto coefficient = [](const char* loss, const char* value) {
-    return fmt::format("alignment::{}: coefficient must be finite and not negative, but is {}", loss,
-                       value);
+    return fmt::format("alignment::{}: coefficient must be finite and not negative, but is {}",
+                       loss, value);
   };
   struct row {
     std::string found, expected;

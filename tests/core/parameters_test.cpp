@@ -7,6 +7,8 @@
 #include <limits>
 #include <string>
 
+#include "../support/message_of.hpp"
+
 using vierbein::index_t;
 using vierbein::initialiser;
 using vierbein::parameters;
@@ -22,16 +24,6 @@ parameters<T> two_layers() {
   theta.add("head/weight", 7, 3, initialiser::glorot);
   theta.add("head/scale", 1, 3, initialiser::ones);
   return theta;
-}
-
-template <class Call>
-std::string message(Call call) {
-  try {
-    call();
-  } catch (const vierbein::error& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 }  // namespace
@@ -57,7 +49,7 @@ TEST_CASE("a segment is found by its name") {
   CHECK(theta.find("head") == -1);
   CHECK(theta.at(2).rows == 7);
   CHECK(theta.at(2).cols == 3);
-  CHECK(message([&] { theta.add("head/weight", 1, 1, initialiser::zeros); }) ==
+  CHECK(test::message_of([&] { theta.add("head/weight", 1, 1, initialiser::zeros); }) ==
         "parameters: segment 'head/weight' exists already");
   CHECK(theta.segments().size() == 4);
 }
@@ -172,9 +164,9 @@ TEST_CASE("a snapshot brings every value back") {
 
   parameters<float> smaller;
   smaller.add("a", 1, 1, initialiser::zeros);
-  CHECK(message([&] { smaller.restore(before); }) == "parameters: a snapshot of " +
-                                                         std::to_string(before.size()) +
-                                                         " values does not fit a vector of 16");
+  CHECK(test::message_of([&] { smaller.restore(before); }) ==
+        "parameters: a snapshot of " + std::to_string(before.size()) +
+            " values does not fit a vector of 16");
 }
 
 TEST_CASE("segments are copied by the beginning of their names") {
@@ -196,7 +188,7 @@ TEST_CASE("segments are copied by the beginning of their names") {
 
   parameters<float> wrong;
   wrong.add("head/weight", 7, 4, initialiser::zeros);
-  CHECK(message([&] { wrong.copy(source, "head/", "head/"); }) ==
+  CHECK(test::message_of([&] { wrong.copy(source, "head/", "head/"); }) ==
         "parameters: segment 'head/weight' is 7 x 4 but 'head/weight' is 7 x 3");
 }
 

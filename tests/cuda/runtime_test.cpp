@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "vierbein/backend/buffer.hpp"
 #include "vierbein/backend/cuda.hpp"
 #include "vierbein/core/matrix.hpp"
@@ -19,24 +20,12 @@ static_assert(vb::Backend<cuda>);
 static_assert(vb::Backend<vb::backend::cuda_double>);
 static_assert(std::is_same_v<cuda::space, vb::device_space>);
 
-namespace {
-
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const vb::error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("more memory than there is") {
   const cuda backend;
   const std::string said =
-      message_of([] { static_cast<void>(cuda::memory::allocate(std::size_t{1} << 50)); });
+      test::message_of([] { static_cast<void>(cuda::memory::allocate(std::size_t{1} << 50)); });
   CHECK(said.starts_with("cuda: out of device memory: 1073741824.0 MiB were asked for, "));
   CHECK(said.ends_with(" MiB are free"));
   vb::backend::buffer<cuda> buffer(backend, 10);  // and it goes on
@@ -46,7 +35,8 @@ TEST_CASE("more memory than there is") {
 }
 
 TEST_CASE("a device that is not there") {
-  const std::string said = message_of([] { cuda(vb::backend::cuda_options{.device = 1000}); });
+  const std::string said =
+      test::message_of([] { cuda(vb::backend::cuda_options{.device = 1000}); });
   CHECK(said.starts_with("cuda: expected the number of a device from 0 to "));
   CHECK(said.ends_with(", found 1000"));
 }
@@ -122,7 +112,7 @@ struct restored_machine {
 
 TEST_CASE("machines that cannot compute") {
   const restored_machine restored;
-  const auto said = [] { return message_of([] { cuda{}; }); };
+  const auto said = [] { return test::message_of([] { cuda{}; }); };
   emulated::device.driver = 0;
   CHECK(said() == "cuda: no NVIDIA driver is installed; a program built with CUDA 13.0 needs one");
   emulated::device.driver = 12080;
@@ -144,7 +134,7 @@ TEST_CASE("memory that runs out says what was asked for and what is free") {
   emulated::device.total_memory = emulated::device.used_memory + (std::size_t{3} << 20);
   const double total = static_cast<double>(emulated::device.total_memory) / 1048576.0;
   CHECK(
-      message_of([&] { vb::backend::buffer<cuda>(backend, index_t{1} << 20); }) ==
+      test::message_of([&] { vb::backend::buffer<cuda>(backend, index_t{1} << 20); }) ==
       fmt::format("cuda: out of device memory: 4.0 MiB were asked for, 3.0 of {:.1f} MiB are free",
                   total));
 }
@@ -154,12 +144,12 @@ TEST_CASE("errors name the operation, or the last one before the wait") {
   vb::backend::buffer<cuda> memory(backend, 10);
   const auto x = memory.row();
   emulated::device.at_launch = cudaErrorNoKernelImageForDevice;
-  CHECK(message_of([&] { backend.unary(vb::backend::unary::square, 0, x, x); }) ==
+  CHECK(test::message_of([&] { backend.unary(vb::backend::unary::square, 0, x, x); }) ==
         "cuda, unary: kernel launch: this program holds no kernels for the device: its compute "
         "capability belongs in CMAKE_CUDA_ARCHITECTURES");
   backend.activate(vb::activation::relu, x, x);
   emulated::device.at_synchronise = cudaErrorIllegalAddress;
-  CHECK(message_of([&] { static_cast<void>(backend.squared_norm(memory.view())); }) ==
+  CHECK(test::message_of([&] { static_cast<void>(backend.squared_norm(memory.view())); }) ==
         "cuda, waiting for the operations up to squared_norm: cudaStreamSynchronize: an illegal "
         "memory access was encountered (cudaErrorIllegalAddress)");
 }

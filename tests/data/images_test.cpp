@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "vierbein/data/dataset.hpp"
 
 namespace vb = vierbein;
@@ -42,15 +43,6 @@ image_set bytes(index_t n) {
     pixels.push_back(static_cast<std::uint8_t>(v));
   }
   return {shape, pixels};
-}
-
-std::string refusal(auto&& f) {
-  try {
-    f();
-  } catch (const vb::error& problem) {
-    return problem.what();
-  }
-  return "";
 }
 
 }  // namespace
@@ -116,7 +108,7 @@ TEST_CASE("select and append") {
   const image_set nothing = none.select({});
   CHECK(nothing.size() == 0);
   CHECK(nothing.shape() == shape);
-  CHECK(refusal([&] { none.append({{1, 2, 3}, numbers(1, {1, 2, 3})}); }) ==
+  CHECK(test::message_of([&] { none.append({{1, 2, 3}, numbers(1, {1, 2, 3})}); }) ==
         "images: expected 2 channels of 2 x 3 pixels as before, found 1 channel of 2 x 3 pixels");
 }
 
@@ -142,7 +134,7 @@ TEST_CASE("mean and deviation of every channel") {
 
 TEST_CASE("what is no set of images is refused") {
   const auto make = [](const image_shape& s, std::vector<float> pixels) {
-    return refusal([&] { image_set(s, pixels); });
+    return test::message_of([&] { image_set(s, pixels); });
   };
   CHECK(make({1, 2, 0}, {}) ==
         "images: expected images of at least one pixel and one channel, found 1 channel of 2 x 0 "

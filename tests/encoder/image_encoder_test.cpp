@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "../support/message_of.hpp"
 #include "../support/problems.hpp"
 #include "vierbein/backend/cpu.hpp"
 #include "vierbein/backend/reference.hpp"
@@ -128,13 +129,10 @@ void check_allocations(const Encoder& encoder, const vb::data::image_set& set) {
 
 template <class Encoder>
 std::string refusal(const Encoder& encoder, const image_shape& shape) {
-  try {
+  return test::message_of([&] {
     vb::parameters<double> theta;
     (void)encoder.build(theta, "trunk", shape);
-  } catch (const vb::error& problem) {
-    return problem.what();
-  }
-  return "";
+  });
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "../support/message_of.hpp"
 #include "temporary_folder.hpp"
 
 namespace io = vierbein::io;
@@ -63,7 +64,7 @@ TEST_CASE("write_atomically: a stream in a failed state is an error, the old con
   const test::temporary_folder folder;
   const fs::path path = folder / "result.txt";
   test::put(path, "old");
-  const std::string said = test::message<error>([&] {
+  const std::string said = test::message_of<error>([&] {
     io::write_atomically(path, [](std::ostream& out) {
       out << "half";
       out.setstate(std::ios::failbit);
@@ -79,11 +80,11 @@ TEST_CASE("write_atomically names the reason for a missing folder, a folder and 
   const test::temporary_folder folder;
   const auto nothing = [](std::ostream&) {};
   const fs::path missing = folder / "missing/result.txt";
-  CHECK(test::message<error>([&] { io::write_atomically(missing, nothing); }) ==
+  CHECK(test::message_of<error>([&] { io::write_atomically(missing, nothing); }) ==
         missing.string() + ": cannot be written: No such file or directory");
-  CHECK(test::message<error>([&] { io::write_atomically(folder.path(), nothing); }) ==
+  CHECK(test::message_of<error>([&] { io::write_atomically(folder.path(), nothing); }) ==
         folder.path().string() + ": cannot be written: it is not a regular file");
-  CHECK(test::message<error>([&] { io::write_atomically("/dev/null", nothing); }) ==
+  CHECK(test::message_of<error>([&] { io::write_atomically("/dev/null", nothing); }) ==
         "/dev/null: cannot be written: it is not a regular file");
   CHECK(fs::is_character_file("/dev/null"));
   CHECK(folder.count() == 0);
@@ -113,7 +114,7 @@ TEST_CASE("a write beyond the allowed size fails as on a full disk, the old cont
     std::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{100'000, 100'000};
     ::setrlimit(RLIMIT_FSIZE, &limit);
-    const std::string said = test::message<error>([&] {
+    const std::string said = test::message_of<error>([&] {
       io::write_atomically(path, [](std::ostream& out) { out << std::string(300'000, 'x'); });
     });
     const bool sent = ::write(channel[1], said.data(), said.size()) == std::ssize(said);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "temporary_folder.hpp"
 #include "vierbein/core/matrix.hpp"
 
@@ -28,14 +29,14 @@ io::csv_table parsed(std::string_view content) {
 std::string refusal(std::string_view content) {
   const test::temporary_folder folder;
   test::put(folder / "t.csv", content);
-  const std::string said = test::message<error>([&] { io::read_csv(folder / "t.csv"); });
+  const std::string said = test::message_of<error>([&] { io::read_csv(folder / "t.csv"); });
   return said.empty() ? said : said.substr(folder.path().string().size() + 1);
 }
 
 // What number_column("x") says about a column of one cell.
 std::string number_refusal(const std::string& cell) {
   const io::csv_table table("t.csv", {"x"}, {cell});
-  return test::message<error>([&] { (void)table.number_column("x"); });
+  return test::message_of<error>([&] { (void)table.number_column("x"); });
 }
 
 }  // namespace
@@ -114,15 +115,15 @@ TEST_CASE("read_csv refuses malformed files in one sentence") {
 TEST_CASE("read_csv names a file that is missing or a folder") {
   const test::temporary_folder folder;
   const auto missing = folder / "none.csv";
-  CHECK(test::message<error>([&] { io::read_csv(missing); }) ==
+  CHECK(test::message_of<error>([&] { io::read_csv(missing); }) ==
         missing.string() + ": cannot be read: No such file or directory");
-  CHECK(test::message<error>([&] { io::read_csv(folder.path()); }) ==
+  CHECK(test::message_of<error>([&] { io::read_csv(folder.path()); }) ==
         folder.path().string() + ": cannot be read: Is a directory");
 }
 
 TEST_CASE("a column that is not there: the error lists those that are") {
   const io::csv_table table("t.csv", {"smiles", "log_p"}, {});
-  CHECK(test::message<error>([&] { (void)table.number_column("logP"); }) ==
+  CHECK(test::message_of<error>([&] { (void)table.number_column("logP"); }) ==
         "t.csv: no column 'logP'; there are 'smiles', 'log_p'");
 }
 
@@ -141,7 +142,7 @@ TEST_CASE("number_column reads every form of a number and of a missing value") {
 
 TEST_CASE("number_column refuses what is not a complete finite number") {
   const io::csv_table table("t.csv", {"name", "log_p"}, {"a", "1", "b", "abc"});
-  CHECK(test::message<error>([&] { (void)table.number_column("log_p"); }) ==
+  CHECK(test::message_of<error>([&] { (void)table.number_column("log_p"); }) ==
         "t.csv, row 2, column log_p: expected a number, found 'abc'");
   for (const char* cell : {"inf", "-inf", "Infinity", "1.5x", "1,5", "0x10", "1e999", "--1", "+-1",
                            "++1", "+", "-nan", "+inf", "n/a", "1 2", "1e",
@@ -221,6 +222,6 @@ TEST_CASE("csv_writer refuses what could not be read back") {
   CHECK_THROWS_AS(io::csv_writer(strings{}), error);
   CHECK_THROWS_AS(io::csv_writer(strings{"a", "a"}), error);
   io::csv_writer writer(strings{"a", "b"});
-  CHECK(test::message<error>([&] { writer.add_row(strings{"1"}); }) ==
+  CHECK(test::message_of<error>([&] { writer.add_row(strings{"1"}); }) ==
         "csv_writer: a row has 1 cells but there are 2 columns");
 }

@@ -10,6 +10,7 @@
 #include <xtensor/xarray.hpp>
 #include <xtensor/xview.hpp>
 
+#include "../support/message_of.hpp"
 #include "temporary_folder.hpp"
 #include "vierbein/io/xtensor.hpp"
 
@@ -62,7 +63,7 @@ template <class F>
 std::string refusal(const std::string& content, const F& read) {
   const test::temporary_folder folder;
   test::put(folder / "a.idx", content);
-  const std::string said = test::message<error>([&] { (void)read(folder / "a.idx"); });
+  const std::string said = test::message_of<error>([&] { (void)read(folder / "a.idx"); });
   return said.empty() ? said : said.substr(folder.path().string().size() + 1);
 }
 
@@ -169,10 +170,10 @@ TEST_CASE("damaged and incomplete gzip files are refused") {
 
 TEST_CASE("missing files, folders, and arrays that are no images or labels are refused") {
   const test::temporary_folder folder;
-  CHECK(test::message<error>([&] {
+  CHECK(test::message_of<error>([&] {
           (void)io::read_idx(folder / "none");
         }).ends_with("none: cannot be read: No such file or directory"));
-  CHECK(test::message<error>([&] {
+  CHECK(test::message_of<error>([&] {
           (void)io::read_idx(folder.path());
         }).ends_with("cannot be read: Is a directory"));
   const auto images = [](const auto& path) { return io::read_idx_images(path); };
@@ -215,7 +216,7 @@ TEST_CASE("images from xtensor arrays of any layout") {
 
 TEST_CASE("xtensor arrays that are no images are refused") {
   const auto said = [](const xt::xarray<float>& a) {
-    return test::message<error>([&] { (void)io::to_images(a); });
+    return test::message_of<error>([&] { (void)io::to_images(a); });
   };
   CHECK(said(xt::zeros<float>({2, 3})) ==
         "to_images: expected an array of rank 3 or 4, found rank 2");

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "temporary_folder.hpp"
 #include "vierbein/vierbein.hpp"
 
@@ -219,7 +220,7 @@ using small_type = decltype(small_model());
 
 template <class Model = small_type>
 std::string refusal(const std::filesystem::path& path) {
-  const std::string said = test::message<error>([&] { (void)vb::load<Model>(path); });
+  const std::string said = test::message_of<error>([&] { (void)vb::load<Model>(path); });
   const auto folder = path.parent_path().string().size() + 1;
   return said.empty() ? said : said.substr(folder);
 }
@@ -376,7 +377,7 @@ TEST_CASE("a loaded model predicts the same: every encoder, mixed heads") {
     CHECK(loaded.encoder.act == vb::activation::tanh);
     CHECK(loaded.encoder.dropout == 0.25);
     const std::string said =
-        test::message<error>([&] { (void)loaded.predict(backend, images({2, 8, 9})); });
+        test::message_of<error>([&] { (void)loaded.predict(backend, images({2, 8, 9})); });
     CHECK(said ==
           "inputs: the model was trained on 2 channels of 9 x 8 pixels, the inputs have 2 "
           "channels of 8 x 9 pixels");
@@ -534,7 +535,7 @@ TEST_CASE("an encoder and a head of the user's own") {
 }
 
 TEST_CASE("an option that is named twice is refused") {
-  CHECK(test::message<error>([] { (void)io::option_to_json({"m.st", "encoder"}, twice{}); }) ==
+  CHECK(test::message_of<error>([] { (void)io::option_to_json({"m.st", "encoder"}, twice{}); }) ==
         "m.st: option \"encoder.depth\" is named twice");
 }
 
@@ -546,22 +547,22 @@ TEST_CASE("save refuses in one sentence and keeps the old file") {
   vb::save(model, path);
   const std::string old = test::get(path);
 
-  CHECK(test::message<error>([&] {
+  CHECK(test::message_of<error>([&] {
           vb::save(vb::multitask(encoder::mlp{}, vb::tasks{vb::regression("a")}), path);
         }) == place + "cannot be written: the model has not been trained");
-  CHECK(test::message<error>([&] { vb::save(model, path, {{"vierbein.mine", ""}}); }) ==
+  CHECK(test::message_of<error>([&] { vb::save(model, path, {{"vierbein.mine", ""}}); }) ==
         place +
             "the metadata 'vierbein.mine' cannot be given, names that begin with 'vierbein.' are "
             "ours");
-  CHECK(test::message<error>([&] { vb::save(model, path, {{"unit", "\xff"}}); }) ==
+  CHECK(test::message_of<error>([&] { vb::save(model, path, {{"unit", "\xff"}}); }) ==
         place + "a name or a piece of metadata is not valid UTF-8");
   auto odd = model;
   odd.encoder.act = static_cast<vb::activation>(17);
-  CHECK(test::message<error>([&] { vb::save(odd, path); }) ==
+  CHECK(test::message_of<error>([&] { vb::save(odd, path); }) ==
         place + "option \"encoder.activation\" has the value 17, which has no name");
   const auto named =
       built(vb::multitask(encoder::features{}, vb::tasks{vb::regression("\xff")}), features(1, 1));
-  CHECK(test::message<error>([&] { vb::save(named, path); }) ==
+  CHECK(test::message_of<error>([&] { vb::save(named, path); }) ==
         place + "cannot be written: the name of a task or an option is not valid UTF-8");
 
   // A full disk.
@@ -570,7 +571,7 @@ TEST_CASE("save refuses in one sentence and keeps the old file") {
   REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
   const rlimit tight{1000, before.rlim_max};
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
-  const std::string said = test::message<error>([&] { vb::save(model, path); });
+  const std::string said = test::message_of<error>([&] { vb::save(model, path); });
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
   std::signal(SIGXFSZ, handler);
   CHECK(said == place + "cannot be written: File too large");
@@ -588,7 +589,7 @@ TEST_CASE("load refuses a file that is no model file") {
   io::write_safetensors(path, {{{"format", "pt"}}, {}});
   CHECK(refusal(path) ==
         "m.st: expected a model file, found a safetensors file without 'vierbein.format'");
-  CHECK(test::message<error>([&] { (void)vb::read_metadata(path); }) ==
+  CHECK(test::message_of<error>([&] { (void)vb::read_metadata(path); }) ==
         path.string() +
             ": expected a model file, found a safetensors file without 'vierbein.format'");
   CHECK(refusal_after([](auto& content) { content.metadata.erase("vierbein.architecture"); }) ==
@@ -605,7 +606,7 @@ TEST_CASE("load refuses a file that is no model file") {
   auto content = io::read_safetensors(path);
   content.metadata["vierbein.architecture"] = R"({"encoder":{"kind":1}})";
   io::write_safetensors(path, content);
-  CHECK(test::message<error>([&] { (void)vb::read_metadata(path); }) ==
+  CHECK(test::message_of<error>([&] { (void)vb::read_metadata(path); }) ==
         path.string() + ": 'vierbein.architecture' has no text '/encoder/kind'");
 }
 

@@ -12,6 +12,7 @@
 #include <xtensor/xmath.hpp>
 #include <xtensor/xview.hpp>
 
+#include "../support/message_of.hpp"
 #include "temporary_folder.hpp"
 
 namespace io = vierbein::io;
@@ -54,7 +55,7 @@ matrix<double> parsed(const std::string& content) {
 std::string refusal(const std::string& content) {
   const test::temporary_folder folder;
   test::put(folder / "a.npy", content);
-  const std::string said = test::message<error>([&] { io::read_npy(folder / "a.npy"); });
+  const std::string said = test::message_of<error>([&] { io::read_npy(folder / "a.npy"); });
   return said.empty() ? said : said.substr(folder.path().string().size() + 1);
 }
 
@@ -86,7 +87,7 @@ TEST_CASE("to_matrix takes arrays and lazy expressions of rank 1 and 2 in any la
   CHECK(column.rows() == 2);
   CHECK(column.cols() == 1);
   CHECK(column(1, 0) == 5);
-  CHECK(test::message<error>([] { io::to_matrix(xt::xarray<double>::from_shape({2, 2, 2})); }) ==
+  CHECK(test::message_of<error>([] { io::to_matrix(xt::xarray<double>::from_shape({2, 2, 2})); }) ==
         "to_matrix: expected an array of rank 1 or 2, found rank 3");
   CHECK_THROWS_AS(io::to_matrix(xt::xarray<double>(1.0)), error);
 }
@@ -189,7 +190,7 @@ TEST_CASE("read_npy refuses other files in one sentence") {
       "data in the file");
   const test::temporary_folder folder;
   const auto missing = folder / "none.npy";
-  CHECK(test::message<error>([&] { io::read_npy(missing); }) ==
+  CHECK(test::message_of<error>([&] { io::read_npy(missing); }) ==
         missing.string() + ": cannot be read: No such file or directory");
   CHECK_THROWS_AS(io::read_npy(folder.path()), error);
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "temporary_folder.hpp"
 
 namespace io = vierbein::io;
@@ -44,7 +45,7 @@ std::string raw(std::string header, std::size_t data) {
 std::string refusal(const std::string& content) {
   static const test::temporary_folder folder;
   test::put(folder / "m.st", content);
-  const std::string said = test::message<error>([&] { io::read_safetensors(folder / "m.st"); });
+  const std::string said = test::message_of<error>([&] { io::read_safetensors(folder / "m.st"); });
   return said.empty() ? said : said.substr(folder.path().string().size() + 1);
 }
 
@@ -100,7 +101,7 @@ TEST_CASE("values of a tensor convert between float widths only") {
   CHECK(file.find("head/0/bias")->values<float>()[0] == 0.1F);
   CHECK(file.find("steps")->values<std::int64_t>()[2] == std::int64_t{1} << 62);
   CHECK(file.find("empty")->values<float>().empty());
-  CHECK(test::message<error>([&] { (void)weight.values<std::int64_t>(); }) ==
+  CHECK(test::message_of<error>([&] { (void)weight.values<std::int64_t>(); }) ==
         "safetensors: tensor 'trunk/layer0/weight' holds F32, expected I64");
   CHECK_THROWS_AS((void)file.find("steps")->values<double>(), error);
 }
@@ -109,7 +110,7 @@ TEST_CASE("write_safetensors refuses what it could not read") {
   const test::temporary_folder folder;
   const auto path = folder / "m.st";
   const auto said = [&](const io::tensor_file& file) {
-    const std::string text = test::message<error>([&] { io::write_safetensors(path, file); });
+    const std::string text = test::message_of<error>([&] { io::write_safetensors(path, file); });
     return text.empty() ? text : text.substr(folder.path().string().size() + 1);
   };
   const std::vector<float> two{1, 2};
@@ -127,7 +128,7 @@ TEST_CASE("write_safetensors refuses what it could not read") {
         "m.st: a name or a piece of metadata is not valid UTF-8");
   CHECK(said({{{"key", "\xc3"}}, {}}) == "m.st: a name or a piece of metadata is not valid UTF-8");
   CHECK(folder.count() == 0);
-  CHECK(test::message<error>([&] { io::write_safetensors(folder / "no/m.st", {}); }) ==
+  CHECK(test::message_of<error>([&] { io::write_safetensors(folder / "no/m.st", {}); }) ==
         (folder / "no/m.st").string() + ": cannot be written: No such file or directory");
 }
 
@@ -182,7 +183,7 @@ TEST_CASE("read_safetensors refuses malformed files in one sentence") {
   CHECK(refusal(raw(R"({"__metadata__":[]})", 0)) ==
         "m.st: '__metadata__' in the header is not a JSON object");
   const test::temporary_folder folder;
-  CHECK(test::message<error>([&] { io::read_safetensors(folder / "none"); }) ==
+  CHECK(test::message_of<error>([&] { io::read_safetensors(folder / "none"); }) ==
         (folder / "none").string() + ": cannot be read: No such file or directory");
   CHECK_THROWS_AS(io::read_safetensors(folder.path()), error);
 }

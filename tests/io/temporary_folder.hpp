@@ -52,15 +52,4 @@ inline std::string get(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-/// What the exception says that `f` throws; "" when it throws none. Another type passes through.
-template <class Error, class F>
-std::string message(const F& f) {
-  try {
-    f();
-  } catch (const Error& problem) {
-    return problem.what();
-  }
-  return "";
-}
-
 }  // namespace test

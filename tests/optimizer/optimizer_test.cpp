@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "vierbein/backend/cpu.hpp"
 #include "vierbein/backend/reference.hpp"
 #include "vierbein/optimizer/adam.hpp"
@@ -45,12 +46,7 @@ std::vector<double> after_steps(const O& options, std::vector<double> theta,
 
 template <class O>
 std::string refusal(const O& options) {
-  try {
-    options.validate();
-  } catch (const error& e) {
-    return e.what();
-  }
-  return "";
+  return test::message_of([&] { options.validate(); });
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <limits>
 #include <string>
 
+#include "../support/message_of.hpp"
 #include "../support/problems.hpp"
 #include "vierbein/vierbein.hpp"
 
@@ -416,12 +417,7 @@ TEST_CASE("a loss that is not finite is an error, and the model stays as it was"
     vb::fit(reference{}, m, data, {.epochs = 40, .batch = 20, .clip_norm = 0},
             vb::optimizer::sgd{.learning_rate = 1e8}, vb::weighting::equal{});
   };
-  std::string message;
-  try {
-    diverge(model);
-  } catch (const vb::error& e) {
-    message = e.what();
-  }
+  const std::string message = test::message_of([&] { diverge(model); });
   CAPTURE(message);
   CHECK(message.starts_with("training: the loss of task 'a' is not finite in epoch 1, step "));
   CHECK(message.ends_with("a smaller learning rate may help"));

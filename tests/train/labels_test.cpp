@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "../support/problems.hpp"
 #include "vierbein/vierbein.hpp"
 
@@ -40,20 +41,11 @@ auto trained(const dataset& data, vb::training options = {.epochs = 1, .validati
   return model;
 }
 
-std::string refusal(const auto& call) {
-  try {
-    call();
-  } catch (const vb::error& e) {
-    return e.what();
-  }
-  return "";
-}
-
 }  // namespace
 
 TEST_CASE("labels outside the range of the model's scalar are refused by name") {
   const auto of_float = [](double factor, double offset = 0) {
-    return refusal([&] { trained<float>(labels_of(factor, offset)); });
+    return test::message_of([&] { trained<float>(labels_of(factor, offset)); });
   };
   const std::string begin =
       "labels: task 'b': expected a mean and a deviation within the range of float, found ";
@@ -69,7 +61,7 @@ TEST_CASE("labels outside the range of the model's scalar are refused by name") 
   for (index_t r = 0; r < 40; ++r) {
     two.at("b").values(r, 0) = r % 2 == 0 ? 2e39 : 4e39;
   }
-  CHECK(refusal([&] { trained<float>(two); }) == begin + "3e+39 and 1e+39" + end);
+  CHECK(test::message_of([&] { trained<float>(two); }) == begin + "3e+39 and 1e+39" + end);
   CHECK(of_float(1, 1e39).starts_with(begin));  // all the same number, so of deviation 1
   for (const double factor : {1e30, 1.0, 1e-30}) {
     CHECK(of_float(factor) == "");
@@ -84,7 +76,7 @@ TEST_CASE("labels of any size that double holds are standardised in double") {
     CHECK(model.label_mean(1) == std::ldexp(usual.label_mean(1), exponent));
     CHECK(model.label_deviation(1) == std::ldexp(usual.label_deviation(1), exponent));
   }
-  const auto message = refusal([] { trained<double>(labels_of(1e-310)); });
+  const auto message = test::message_of([] { trained<double>(labels_of(1e-310)); });
   CAPTURE(message);
   CHECK(
       message.starts_with("labels: task 'b': expected a mean and a deviation within the range of "
@@ -95,8 +87,9 @@ TEST_CASE("labels of any size that double holds are standardised in double") {
 TEST_CASE("one label outside the range of the model's scalar is refused by its row") {
   auto data = labels_of(1);
   data.at("b").values(7, 0) = -1e60;
-  CHECK(refusal([&] { trained<float>(data, {.epochs = 1, .validation_rows = {6, 7}}); }) ==
+  CHECK(test::message_of([&] { trained<float>(data, {.epochs = 1, .validation_rows = {6, 7}}); }) ==
         "labels: task 'b', row 7: expected a label within the range of float, found -1e+60: "
         "rescale the labels, or make the model with multitask<double>");
-  CHECK(refusal([&] { trained<double>(data, {.epochs = 1, .validation_rows = {6, 7}}); }) == "");
+  CHECK(test::message_of(
+            [&] { trained<double>(data, {.epochs = 1, .validation_rows = {6, 7}}); }) == "");
 }

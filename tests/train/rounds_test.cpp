@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "../support/problems.hpp"
 #include "vierbein/vierbein.hpp"
 
@@ -77,16 +78,6 @@ vb::history fit(const Policy& policy, vb::training options = {.epochs = 2, .batc
 }
 
 /// The message of the error that f throws.
-template <class F>
-std::string message(F&& f) {
-  try {
-    f();
-  } catch (const vb::error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
 }  // namespace
 
 TEST_CASE("the oracle's slopes are the derivatives of the target's development loss") {
@@ -224,7 +215,7 @@ TEST_CASE("batches of one task at a time, drawn by chance") {
                      {.epochs = 8, .batch = 4});
   CHECK(std::isfinite(h.epochs[0].task_losses[0]));
   CHECK(std::isfinite(h.epochs[0].task_losses[1]));
-  CHECK(message([] {
+  CHECK(test::message_of([] {
           fit(scripted{"a", [](auto& p, int) { p.branches = {{"both", {1, missing}, {}}}; },
                        average});
         }) == "weighting: branch 'both' gives task 'b' the weight nan");
@@ -232,7 +223,7 @@ TEST_CASE("batches of one task at a time, drawn by chance") {
 
 TEST_CASE("the branches of a round have different names, and draw tasks by probabilities") {
   const auto with = [](auto branches) {
-    return message(
+    return test::message_of(
         [&] { fit(scripted{"a", [&](auto& p, int) { p.branches = branches; }, average}); });
   };
   using branches = std::vector<vb::branch>;
@@ -302,7 +293,7 @@ TEST_CASE("a branch that fails costs its round, not the training") {
 
   // An update that is finite but far too long.
   options.largest_update = 1e-6;
-  CHECK(message([&] {
+  CHECK(test::message_of([&] {
           auto third = small_model();
           vb::fit(device, third, data, options, sgd,
                   scripted{"a", [](auto& p, int) { each_alone(p); }, average});
@@ -313,15 +304,15 @@ TEST_CASE("a branch that fails costs its round, not the training") {
 
 TEST_CASE("a target that cannot be served") {
   const auto plan = [](auto& p, int) { each_alone(p); };
-  CHECK(message([&] { fit(scripted{"c", plan, average}); }) ==
+  CHECK(test::message_of([&] { fit(scripted{"c", plan, average}); }) ==
         "weighting: there is no task 'c' to be the target among a, b");
-  CHECK(message([&] {
+  CHECK(test::message_of([&] {
           fit(scripted{"a", plan, average}, {.epochs = 1, .validation_fraction = 0});
         }) == "weighting: the target 'a' has no label among the 0 rows set aside for validation");
-  CHECK(message([&] {
+  CHECK(test::message_of([&] {
           fit(scripted{"a", [](auto&, int) {}, average});
         }).starts_with("weighting: the plan of round 1 has 0 branches"));
-  CHECK(message([&] {
+  CHECK(test::message_of([&] {
           fit(scripted{"a", plan,
                        [](vb::update_oracle&, vb::weights alpha, int) { alpha[0] = missing; }});
         }) == "weighting: the coefficient of branch 1 is nan");
