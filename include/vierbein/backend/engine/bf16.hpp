@@ -162,6 +162,12 @@ inline void finish(const float* sums, start<float> s, matrix_view<float> c, bool
   }
 }
 
+/// Refuses other numbers, in one sentence for all products.
+template <class T>
+struct require_float {
+  static_assert(std::is_same_v<T, float>, "engine::bf16 computes with float");
+};
+
 }  // namespace detail::bf16
 
 /// Every number x of A and B is the sum of `Parts` bfloat16 numbers, each the nearest one to what
@@ -185,9 +191,21 @@ struct bf16 {
   static constexpr index_t row_step = 2 * detail::bf16::side;
 
   template <bool TransposeA, bool TransposeB, Scalar T>
-  [[gnu::noinline]] static void run(matrix_view<const T> a, matrix_view<const T> b, start<T> s,
-                                    matrix_view<T> c, bool rectify) {
-    static_assert(std::is_same_v<T, float>, "engine::bf16 computes with float");
+  static void run(matrix_view<const T> a, matrix_view<const T> b, start<T> s, matrix_view<T> c,
+                  bool rectify) {
+    static_cast<void>(sizeof(detail::bf16::require_float<T>));
+    if constexpr (std::is_same_v<T, float>) {
+      copy_and_multiply<TransposeA, TransposeB>(a, b, s, c, rectify);
+    }
+  }
+
+ private:
+  static constexpr index_t most = 256;  // rows, columns and depth that are copied at a time
+
+  template <bool TransposeA, bool TransposeB>
+  [[gnu::noinline]] static void copy_and_multiply(matrix_view<const float> a,
+                                                  matrix_view<const float> b, start<float> s,
+                                                  matrix_view<float> c, bool rectify) {
     using namespace detail::bf16;
     static thread_local aligned_vector<word> a_tiles;
     static thread_local aligned_vector<word> b_tiles;
@@ -220,9 +238,6 @@ struct bf16 {
       } while (k < all);
     }
   }
-
- private:
-  static constexpr index_t most = 256;  // rows, columns and depth that are copied at a time
 
   // Registers are what tiles are replaced by.
   static constexpr bf16_unit fallback =
