@@ -34,10 +34,12 @@ struct activate_op {
   void backward(tape<B>& t, backend::const_matrix_of<B> y, backend::const_matrix_of<B> dy,
                 index_t slab) const {
     if (const auto d = t.gradient(x, slab)) {
-      const auto dz = t.make(y.rows, y.cols);
+      const auto dz = d.accumulate ? t.make(y.rows, y.cols) : d.view;
       t.backend().activation_backward(
           act, backend::formula::derivative_needs_argument(act) ? x.value() : y, dy, dz);
-      t.backend().copy(1, dz, d.view, d.accumulate);
+      if (d.accumulate) {
+        t.backend().copy(1, dz, d.view, true);
+      }
     }
   }
 };
