@@ -3,9 +3,10 @@
 //     image_encoders [threads [repetitions]]
 //
 // A step records a batch of 128 images of 1 x 36 x 36, with a softmax loss, and sweeps backwards.
-// The encoders take turns. `products` is the time that the products of the convolutions take alone,
-// with the CPU backend's kernel on panels that lie in the cache, one thread, as Y = P W, dW = Pᵀ dZ
-// and dP = dZ Wᵀ: what is left of a step are patches, pooling, dense layers and everything else.
+// The encoders take turns. `products` is the time that the products of the convolutions would take
+// alone, with the CPU backend's engine on patches that lie in the cache, one thread, as Y = P W, dW
+// = Pᵀ dZ and dP = dZ Wᵀ: what is left of a step are pooling, dense layers, memory and everything
+// else.
 #include <cstdlib>
 #include <string>
 #include <vector>

@@ -424,4 +424,63 @@ void run_images(const B& b, workspace_of<B>& w, image_case c, index_t n, bool ac
   }
 }
 
+/// A convolution of n images that is pooled before every activation, and its gradients in two
+/// slabs: what a backend does in one go, or convolution, pool and activation one after the other.
+template <class B>
+void run_pooled(const B& b, workspace_of<B>& w, image_case c, const vb::image_window& pool,
+                index_t n, bool together) {
+  using T = typename B::scalar;
+  using layer = vb::backend::convolution_layer<T, vb::host_space>;
+  using slab = vb::backend::convolution_slab<T, vb::host_space>;
+  const auto& [image, window, out] = c;
+  const vb::image_shape whole = window.over(image, out);
+  const vb::image_shape pooled = pool.over(whole, out);
+  const auto x = w.input(n, image.size());
+  const auto filters = w.input(window.size() * image.channels, out);
+  const auto bias = w.input(1, out);
+  for (const activation act : activations) {
+    const bool needs_argument = vb::backend::formula::derivative_needs_argument(act);
+    const auto argument = w.output(numbered("argument", act), n, pooled.size());
+    const auto y = w.output(numbered("y", act), n, pooled.size());
+    const auto where = w.output(numbered("where", act), n, pooled.size());
+    slab slabs[2];
+    for (slab& one : slabs) {
+      one.dy = w.input(n, pooled.size());
+      one.dx = w.output(numbered("dx", act), n, image.size());
+      one.dw = w.output(numbered("dw", act), filters.rows, out);
+      one.db = w.output(numbered("db", act), 1, out);
+    }
+    slabs[1].accumulate = true;
+    if (together) {
+      layer one{image, window, x, filters, bias, argument, y, pool, where};
+      if (!needs_argument) {
+        one.argument = {};
+      }
+      b.convolve(one, act);
+      if (!needs_argument) {  // written below by the other way
+        b.fill(argument, T(0));
+      }
+      b.convolve_backward(one, act, slabs);
+      continue;
+    }
+    vb::matrix<T> full(n, whole.size());
+    vb::matrix<T> dfull(n, whole.size());
+    vb::matrix<T> dz(n, pooled.size());
+    const layer one{image, window, x, filters, bias, {}, full.view()};
+    b.convolve(one, activation::identity);
+    b.pool(vb::backend::pooling::maximum, whole, pool, full.view(), argument, where);
+    b.activate(act, argument, y);
+    for (slab& each : slabs) {
+      b.activation_backward(act, needs_argument ? argument : y, each.dy, dz.view());
+      b.pool_backward(vb::backend::pooling::maximum, whole, pool, where, dz.view(), dfull.view(),
+                      false);
+      each.dy = dfull.view();
+      b.convolve_backward(one, activation::identity, {&each, 1});
+    }
+    if (!needs_argument) {
+      b.fill(argument, T(0));
+    }
+  }
+}
+
 }  // namespace backend_test

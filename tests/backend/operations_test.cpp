@@ -110,10 +110,27 @@ TEST_CASE_TEMPLATE("convolutions and pooling", B, TESTED_PRODUCTS) {
 }
 
 TEST_CASE_TEMPLATE("convolutions of images that fill several panels", B, TESTED_BACKENDS) {
-  for (const image_case& c :
-       {image_case{{1, 36, 36}, {5, 5, 1, 0}, 6}, image_case{{6, 16, 16}, {5, 5, 1, 0}, 16}}) {
-    agree(make_backend<B>(), false,
-          [&](const auto& b, auto& w) { run_images(b, w, c, 11, false); });
+  struct several {
+    image_case c;
+    index_t n;
+  };
+  for (const auto& [c, n] :
+       {several{{{1, 36, 36}, {5, 5, 1, 0}, 6}, 2},     // whole registers of neither side
+        several{{{6, 16, 16}, {5, 5, 1, 0}, 16}, 5},    // several images a panel
+        several{{{3, 41, 40}, {3, 3, 2, 1}, 20}, 1},    // an image in two panels, in steps, padded
+        several{{{2, 62, 61}, {2, 2, 3, 0}, 5}, 2},     // pixels between two panels that none meets
+        several{{{4, 32, 10}, {2, 2, 1, 1}, 70}, 1},    // more outputs than two registers
+        several{{{1, 9, 310}, {5, 5, 1, 2}, 3}, 1},     // a panel is a line, the window is higher
+        several{{{2, 7, 300}, {3, 4, 1, 0}, 8}, 1},     // the same without padding
+        several{{{3, 2, 3}, {5, 5, 1, 2}, 9}, 35},      // the window is larger than the image
+        several{{{7, 3, 3}, {3, 3, 1, 0}, 33}, 35}}) {  // one position an image
+    for (const bool strided : {false, true}) {
+      CAPTURE(c.image.width);
+      CAPTURE(c.out);
+      CAPTURE(strided);
+      agree(make_backend<B>(), strided,
+            [&, c = c, n = n](const auto& b, auto& w) { run_images(b, w, c, n, strided); });
+    }
   }
 }
 

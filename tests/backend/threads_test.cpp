@@ -96,7 +96,7 @@ TEST_CASE("every operation has the same bits on 1, 2, 3 and 7 threads") {
 TEST_CASE("convolutions and pooling have the same bits on 1, 2, 3 and 7 threads") {
   for (const image_case& c :
        {image_case{{1, 36, 36}, {5, 5, 1, 0}, 6}, image_case{{6, 16, 16}, {5, 5, 1, 0}, 16},
-        image_case{{16, 9, 11}, {3, 3, 2, 1}, 32}}) {
+        image_case{{16, 9, 11}, {3, 3, 2, 1}, 32}, image_case{{3, 21, 30}, {3, 3, 1, 1}, 20}}) {
     for (const bool strided : {false, true}) {
       CAPTURE(c.out);
       CAPTURE(strided);
@@ -108,6 +108,67 @@ TEST_CASE("convolutions and pooling have the same bits on 1, 2, 3 and 7 threads"
         run_images(vb::backend::cpu_double{threads}, found, c, 21, strided);
         check_same_bits(found, expected);
       }
+    }
+  }
+}
+
+namespace {
+
+struct pooled_case {
+  image_case c;
+  vb::image_window pool;
+};
+
+// Lines and columns that no pool meets; several panels; pools in larger steps; padding.
+constexpr pooled_case pooled_cases[] = {
+    {{{1, 36, 36}, {5, 5, 1, 0}, 6}, {2, 2, 2, 0}},   {{{16, 16, 16}, {5, 5, 1, 0}, 32}, {2, 2, 2}},
+    {{{3, 30, 31}, {3, 3, 1, 1}, 20}, {2, 3, 3, 0}},  {{{2, 9, 8}, {3, 3, 2, 1}, 16}, {1, 2, 3, 0}},
+    {{{5, 12, 120}, {4, 4, 1, 2}, 8}, {3, 3, 3, 0}},  {{{1, 4, 4}, {3, 3, 1, 0}, 70}, {2, 2, 2, 0}},
+    {{{2, 40, 200}, {3, 2, 1, 0}, 17}, {5, 4, 6, 0}},
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a convolution that is pooled as it is computed is the same as one that is pooled after") {
+  const vb::backend::cpu_double backend{1};
+  for (const auto& [c, pool] : pooled_cases) {
+    for (const index_t n : {index_t{0}, index_t{1}, index_t{5}}) {
+      for (const bool strided : {false, true}) {
+        CAPTURE(c.out);
+        CAPTURE(n);
+        CAPTURE(strided);
+        workspace<double> together(strided);
+        workspace<double> apart(strided);
+        run_pooled(backend, together, c, pool, n, true);
+        run_pooled(backend, apart, c, pool, n, false);
+        REQUIRE(together.results().size() == apart.results().size());
+        for (std::size_t i = 0; i < apart.results().size(); ++i) {
+          INFO(apart.results()[i].name);
+          const auto& a = *together.results()[i].values;
+          const auto& b = *apart.results()[i].values;
+          CHECK(a.gaps_untouched());
+          double worst = 0;
+          for (std::size_t k = 0; k < a.elements.size(); ++k) {
+            worst = std::max(worst, std::abs(a.elements[k] - b.elements[k]));
+          }
+          CHECK(worst < 1e-11);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("convolutions that are pooled have the same bits on 1, 2, 3 and 7 threads") {
+  for (const auto& [c, pool] : pooled_cases) {
+    CAPTURE(c.out);
+    workspace<float> expected(false);
+    run_pooled(vb::backend::cpu{1}, expected, c, pool, 21, true);
+    for (const int threads : {2, 3, 7}) {
+      CAPTURE(threads);
+      workspace<float> found(false);
+      run_pooled(vb::backend::cpu{threads}, found, c, pool, 21, true);
+      check_same_bits(found, expected);
     }
   }
 }

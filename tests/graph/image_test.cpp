@@ -130,6 +130,34 @@ TEST_CASE_TEMPLATE("gradient of pooling", B, DOUBLE_BACKENDS) {
   }
 }
 
+TEST_CASE_TEMPLATE("gradient of a convolution that is pooled", B, DOUBLE_BACKENDS) {
+  struct pooled_case {
+    image_case c;
+    image_window pool;
+  };
+  // Pools side by side, with lines between them, over the edge of what is left, and overlapping.
+  for (const auto& [c, pool] : {pooled_case{{{1, 7, 6}, {3, 3, 1, 0}, 3}, {2, 2, 2, 0}},
+                                pooled_case{{{2, 6, 7}, {3, 2, 1, 1}, 8}, {2, 3, 3, 0}},
+                                pooled_case{{{3, 5, 5}, {2, 2, 1, 0}, 17}, {2, 2, 1, 0}},
+                                pooled_case{{{8, 5, 4}, {1, 1, 1, 0}, 16}, {3, 2, 2, 1}}}) {
+    for (const activation act :
+         {activation::identity, activation::relu, activation::gelu, activation::tanh}) {
+      CAPTURE(c.out);
+      CAPTURE(static_cast<int>(act));
+      vb::parameters<double> theta;
+      const auto x = add(theta, "x", 2, c.image.size(), 1);
+      const auto w = add(theta, "w", c.window.size() * c.image.channels, c.out, 2);
+      const auto b = add(theta, "b", 1, c.out, 3);
+      check<B>(theta, [&, image = c.image, window = c.window, pool = pool](auto& t) {
+        const auto in = 1.25 * t.parameter(x);
+        return project(vg::convolve_and_pool(in, image, window, t.parameter(w), t.parameter(b),
+                                             pool, act)) +
+               project(in, 1);
+      });
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("gradient of the normalisation of channels", B, DOUBLE_BACKENDS) {
   const image_shape image{5, 2, 3};
   vb::parameters<double> theta;
@@ -304,6 +332,11 @@ TEST_CASE("shapes that do not fit are refused") {
   CHECK_THROWS_WITH_AS(
       vg::average_pool(t.parameter(x), image, {5, 2}),
       "average_pool: a window of 5 x 2 does not fit into an image of 3 x 4 with a padding of 0",
+      vb::error);
+  CHECK_THROWS_WITH_AS(
+      vg::convolve_and_pool(t.parameter(x), image, {2, 2}, t.parameter(w), t.parameter(b),
+                            {3, 3, 3, 0}),
+      "max_pool: a window of 3 x 3 does not fit into an image of 2 x 3 with a padding of 0",
       vb::error);
   CHECK_THROWS_WITH_AS(vg::channel_norm(t.parameter(x), image, t.parameter(b), t.parameter(b)),
                        "channel_norm: the gain is 1 x 3, expected 1 x 2", vb::error);

@@ -61,13 +61,15 @@ struct convolution_layer {
   matrix_view<const T, Space> bias;  ///< (1, out) or empty
   matrix_view<T, Space> argument;    ///< (n, positions · out) or empty
   matrix_view<T, Space> y;           ///< (n, positions · out)
+  image_window pool{};
+  matrix_view<T, Space> where{};  ///< like y, or empty: no pool
 };
 
 /// What one slab of cotangents `dy` of a convolution layer gives. Empty destinations are not
 /// wanted; dw and db are added to, dx is added to or assigned.
 template <class T, class Space>
 struct convolution_slab {
-  matrix_view<const T, Space> dy;  ///< (n, positions · out)
+  matrix_view<const T, Space> dy;  ///< like y
   matrix_view<T, Space> dx;        ///< (n, image.size()) or empty
   bool accumulate = false;         ///< dx is added to
   matrix_view<T, Space> dw;        ///< (window.size() · channels, out) or empty
@@ -112,6 +114,10 @@ template <class B>
 using const_matrix_of = matrix_view<const typename B::scalar, typename B::space>;
 template <class B>
 using array_of = array_view<typename B::scalar, typename B::space>;
+/// Whether a backend pools the outputs of convolutions as it computes them.
+template <class B>
+inline constexpr bool pools_convolutions = requires { requires B::pools_convolutions; };
+
 template <class B>
 using indices_of = array_view<const std::int32_t, typename B::space>;
 

@@ -69,13 +69,15 @@ class flush_subnormals {
 
 }  // namespace detail
 
-/// OpenMP threads, and for products an engine (backend/engine). Work is cut into chunks whose size
+/// OpenMP threads, and for products an engine (backend/engine); convolutions have a kernel of their
+/// own, in the backend's scalar. Work is cut into chunks whose size
 /// depends on the work alone, so results are the same bit for bit whatever the number of threads.
 template <Scalar T, ProductEngine Engine = engine::tiled>
 class basic_cpu : public host<basic_cpu<T, Engine>, T> {
  public:
   using view = matrix_view<T>;
   using const_view = matrix_view<const T>;
+  static constexpr bool pools_convolutions = true;
 
   /// `threads` = 0 takes as many as OpenMP offers (OMP_NUM_THREADS, else the number of cores).
   explicit basic_cpu(int threads = 0) : threads_(threads > 0 ? threads : available()) {}
@@ -155,25 +157,27 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   }
 
   void convolve(const convolution_layer<T, host_space>& layer, activation act) const {
-    const detail::convolution<T, Engine> work(layer, act);
+    const detail::convolution<T> work(layer, act);
     const index_t images = work.images_together();
+    const T* const filters = work.filters();
     each((layer.x.rows + images - 1) / images, work.cost() > product_threshold, [&](index_t piece) {
-      work.forward(piece * images, std::min(layer.x.rows, (piece + 1) * images));
+      work.forward(piece * images, std::min(layer.x.rows, (piece + 1) * images), filters);
     });
   }
 
   void convolve_backward(const convolution_layer<T, host_space>& layer, activation act,
                          std::span<const convolution_slab<T, host_space>> slabs) const {
-    const detail::convolution<T, Engine> work(layer, act);
+    const detail::convolution<T> work(layer, act);
+    const T* const filters = work.turned_filters(slabs);
     // Every piece sums the gradients of its images apart; these sums are added in order.
     const index_t images = work.images_apart();
     const index_t pieces = (layer.x.rows + images - 1) / images;
     T* const sums = work.sums(pieces, slabs);
     each(pieces, work.cost() > product_threshold, [&](index_t piece) {
-      work.backward(piece * images, std::min(layer.x.rows, (piece + 1) * images), slabs,
+      work.backward(piece * images, std::min(layer.x.rows, (piece + 1) * images), slabs, filters,
                     sums + piece * work.sums_size(slabs));
     });
-    run(layer.w.cols, pieces * layer.w.rows,
+    run(layer.w.rows + 1, pieces * layer.w.cols,
         [&](index_t first, index_t last) { work.add_up(slabs, sums, pieces, first, last); });
   }
 

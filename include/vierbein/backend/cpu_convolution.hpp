@@ -1,24 +1,35 @@
-// The CPU backend's convolution: patches of a few lines of images at a time in a panel that stays
-// in the cache, and products with it.
+// The CPU backend's convolution, without forming patches: products read the images where they are.
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 #include <span>
+#include <utility>
 
 #include "vierbein/backend/concept.hpp"
-#include "vierbein/backend/engine/concept.hpp"
-#include "vierbein/backend/image_kernels.hpp"
+#include "vierbein/backend/engine/tiled.hpp"
+#include "vierbein/backend/scattered_rows.hpp"
 #include "vierbein/core/arena.hpp"
 
 namespace vierbein::backend::detail {
 
-/// One convolution layer as the threads compute it, piece by piece. A piece is a range of images; a
-/// panel is the patches P of a few lines of them, in one of two layouts:
-///     patches  P (m, K), m positions, K = window.size() · channels:  Y = P W
-///     planes   Pᵀ (K, m): where a row of Y is shorter than a register:  Yᵀ = Wᵀ Pᵀ
-/// All sizes depend on the shapes alone, so that the bits of a result do not depend on the number
-/// of threads. Scratch memory is kept by each thread.
-template <Scalar T, ProductEngine Engine>
+/// One convolution layer as the threads compute it, piece by piece. With the patches P (m, K), m
+/// positions of the window and K = window.size() · channels, a layer is three products:
+///     Y = P W,    dW = Pᵀ dZ,    dP = dZ Wᵀ
+/// Channels last, a line of the window is a stretch of window.width · channels neighbours in the
+/// image, and pixel k of the patch at position p is found at
+///     P(p, k) = x[at(p) + pixel(k)].
+/// That is all the products need to know (scattered_rows.hpp), so P is never formed; and dP goes
+/// from the registers to the same places of dx. Images with padding are copied first, with zeros
+/// around them, and their dx is cut out of a like copy.
+///
+/// With a pool, a panel of outputs is pooled as soon as it is there, and its gradient found from
+/// that of the pool's results just before it is used: neither is ever in memory as a whole.
+///
+/// A piece is a range of images; a panel is as many positions as stay in the cache. All sizes
+/// depend on the shapes alone, so that the bits of a result do not depend on the number of threads.
+/// Scratch memory is kept by each thread.
+template <Scalar T>
 class convolution {
  public:
   using layer_type = convolution_layer<T, host_space>;
@@ -29,16 +40,22 @@ class convolution {
   convolution(const layer_type& layer, activation act)
       : layer_(layer),
         act_(act),
-        out_(layer.window.over(layer.image, layer.w.cols)),
+        out_(pooled_positions(layer)),
+        result_(layer.pool.over(out_, out_.channels)),
         depth_(layer.w.rows),
-        planes_(layer.w.cols < short_row),
-        lines_(std::max(index_t{1}, panel_size / (out_.width * depth_))) {}
+        width_(whole_registers<T>(layer.w.cols)),
+        stretch_(layer.window.width * layer.image.channels),
+        pixel_line_((layer.image.width + 2 * layer.window.padding) * layer.image.channels),
+        lines_(std::max(index_t{1}, panel_positions / out_.width / layer.pool.stride) *
+               layer.pool.stride) {}
 
   /// Multiply-adds of one pass.
   [[nodiscard]] index_t cost() const { return layer_.x.rows * out_.size() * depth_; }
 
   /// Images of a piece whose results are apart from those of other pieces: enough for a panel.
-  [[nodiscard]] index_t images_together() const { return (lines_ + out_.height - 1) / out_.height; }
+  [[nodiscard]] index_t images_together() const {
+    return std::clamp(lines_ / out_.height, index_t{1}, most_together);
+  }
 
   /// Images of a piece that has sums of its own: the sums of all pieces are bounded.
   [[nodiscard]] index_t images_apart() const {
@@ -46,100 +63,122 @@ class convolution {
     return std::max(images_together(), (layer_.x.rows + pieces - 1) / pieces);
   }
 
+  /// W for forward(): two registers of columns after the other, and then the bias.
+  [[nodiscard]] const T* filters() const {
+    T* const packed = packed_filters((depth_ + 1) * width_);
+    each_columns<T>(out_.channels, [&](index_t o, index_t n) {
+      pack<false>(layer_.w.data + o, depth_, n, packed + o * depth_);
+    });
+    T* const bias = packed + depth_ * width_;
+    std::fill_n(bias, width_, T{0});
+    if (layer_.bias.data != nullptr) {
+      std::copy_n(layer_.bias.data, out_.channels, bias);
+    }
+    return packed;
+  }
+
+  /// Wᵀ for backward(): two registers of columns of a line of the window after the other, and of
+  /// these the rows of all lines. None, if no slab wants dx.
+  [[nodiscard]] const T* turned_filters(std::span<const slab_type> slabs) const {
+    if (std::none_of(slabs.begin(), slabs.end(),
+                     [](const slab_type& slab) { return slab.dx.data != nullptr; })) {
+      return nullptr;
+    }
+    const index_t lines = layer_.window.height;
+    T* const packed = packed_filters(lines * whole_registers<T>(stretch_) * out_.channels);
+    each_columns<T>(stretch_, [&](index_t k, index_t n) {
+      T* const to = packed + k * lines * out_.channels;
+      for (index_t line = 0; line < lines; ++line) {
+        pack<true>(layer_.w.row(line * stretch_ + k), out_.channels, n,
+                   to + lines_before(line) * out_.channels * panel_width(n));
+      }
+    });
+    return packed;
+  }
+
   /// y of the images [first, last)
-  void forward(index_t first, index_t last) const {
-    each_panel(first, last, joined(), [&](index_t line, index_t lines) {
-      const index_t m = lines * out_.width;
-      const auto [panel, result] = scratch(depth_ * m, planes_ ? out_.channels * m : 0);
-      gather(line, lines, panel);
-      const view y = rows_of(layer_.y, line, m);
-      if (planes_) {
-        for (index_t o = 0; o < out_.channels; ++o) {
-          std::fill_n(result + o * m, m, layer_.bias.data != nullptr ? layer_.bias.data[o] : T{0});
+  void forward(index_t first, index_t last, const T* filters) const {
+    const workspace memory(*this);
+    const bool rectify = act_ == activation::relu && layer_.argument.data == nullptr && !pools();
+    each_panel(first, last, [&](const panel& part) {
+      const T* const x = find_patches(part, memory);
+      T* const y = pools() ? memory.unpooled : line_of(layer_.y, part.image, part);
+      find(part, pools() ? unpooled_image(part) : layer_.y.stride, out_.width * out_.channels,
+           out_.channels, memory.output);
+      const bool gapless = pools() || part.images == 1 || layer_.y.contiguous();
+      const T* const end =
+          gapless && out_.channels <= 2 * lanes<T> ? y + positions(part) * out_.channels : nullptr;
+      each_columns<T>(out_.channels, [&](index_t o, index_t n) {
+        multiply_scattered<T>({.a = x,
+                               .a_at = memory.patch,
+                               .rows = positions(part),
+                               .begins = memory.window_line,
+                               .stretches = layer_.window.height,
+                               .length = stretch_,
+                               .step = 1,
+                               .b = filters + o * depth_,
+                               .b_stride = panel_width(n),
+                               .start = filters + depth_ * width_ + o,
+                               .rectify = rectify,
+                               .end = end,
+                               .c = y + o,
+                               .c_at = memory.output,
+                               .cols = n});
+      });
+      for (index_t i = 0; i < part.images; ++i) {
+        T* const result = line_of(layer_.y, part.image + i, part);
+        if (pools()) {
+          image_kernels::max_pool(unpooled(part), layer_.pool, y + i * unpooled_image(part), result,
+                                  line_of(layer_.where, part.image + i, part));
         }
-        const view planes{result, out_.channels, m};
-        Engine::template run<true, false, T>(layer_.w, {panel, depth_, m}, engine::itself(planes),
-                                             planes, false);
-        if (layer_.argument.data != nullptr) {
-          transpose(result, out_.channels, m, rows_of(layer_.argument, line, m).data);
+        if (!rectify) {
+          activate(result, results(part),
+                   layer_.argument.data != nullptr ? line_of(layer_.argument, part.image + i, part)
+                                                   : nullptr);
         }
-        activate(result, out_.channels * m);
-        transpose(result, out_.channels, m, y.data);
-        return;
-      }
-      const bool rectify = act_ == activation::relu && layer_.argument.data == nullptr;
-      Engine::template run<false, false, T>({panel, m, depth_}, layer_.w, {layer_.bias.data, 0}, y,
-                                            rectify);
-      if (layer_.argument.data != nullptr) {
-        std::copy_n(y.data, y.size(), rows_of(layer_.argument, line, m).data);
-      }
-      if (!rectify) {
-        activate(y.data, y.size());
       }
     });
   }
 
-  /// Elements that one piece sums: dWᵀ (out, K) and db (out), for every slab that wants them.
+  /// Elements that one piece sums: dW and, below it, db, (K + 1, out) in whole registers, for every
+  /// slab that wants them.
   [[nodiscard]] index_t sums_size(std::span<const slab_type> slabs) const {
-    index_t size = 0;
-    for (const slab_type& slab : slabs) {
-      size += wants_sums(slab) ? out_.channels * (depth_ + 1) : 0;
-    }
-    return size;
+    return std::count_if(slabs.begin(), slabs.end(), wants_sums) * (depth_ + 1) * width_;
   }
 
   /// Memory for the sums of so many pieces.
   [[nodiscard]] T* sums(index_t pieces, std::span<const slab_type> slabs) const {
     static thread_local aligned_vector<T> buffer;
-    const auto size = static_cast<std::size_t>(pieces * sums_size(slabs));
-    if (buffer.size() < size) {
-      buffer.resize(size);
-    }
-    return buffer.data();
+    return enough(buffer, pieces * sums_size(slabs));
   }
 
   /// Gradients of the images [first, last): dx in place, those of w and bias into `sums`.
-  void backward(index_t first, index_t last, std::span<const slab_type> slabs, T* sums) const {
+  void backward(index_t first, index_t last, std::span<const slab_type> slabs, const T* turned,
+                T* sums) const {
     std::fill_n(sums, sums_size(slabs), T{0});
-    bool gathers = false;
-    bool scatters = false;
-    bool together = joined();
-    for (const slab_type& slab : slabs) {
-      gathers = gathers || slab.dw.data != nullptr;
-      scatters = scatters || slab.dx.data != nullptr;
-      together = together && slab.dy.contiguous();
-      for (index_t i = first; i < last && slab.dx.data != nullptr && !slab.accumulate; ++i) {
-        std::fill_n(slab.dx.row(i), slab.dx.cols, T{0});
-      }
-    }
-    each_panel(first, last, together, [&](index_t line, index_t lines) {
-      const index_t m = lines * out_.width;
-      const index_t size = depth_ * m;
-      const auto [panel, rest] =
-          scratch(gathers ? size : 0, (scatters ? size : 0) + out_.channels * m);
-      if (gathers) {
-        gather(line, lines, panel);
-      }
+    const workspace memory(*this);
+    each_panel(first, last, [&](const panel& part) {
       T* to = sums;
+      const T* x = nullptr;
       for (const slab_type& slab : slabs) {
-        const const_view dz = argument_gradient(slab, line, m, rest + (scatters ? size : 0));
-        if (wants_sums(slab)) {
-          add_sums(slab, dz, panel, to);
-          to += out_.channels * (depth_ + 1);
+        const T* const dz = argument_gradient(slab, part, memory);
+        if (slab.dw.data != nullptr) {
+          x = x != nullptr ? x : find_patches(part, memory);
+          add_filter_gradient(part, x, dz, memory, to);
+        }
+        if (slab.db.data != nullptr) {
+          add_rows(dz, positions(part), to + depth_ * width_);
         }
         if (slab.dx.data != nullptr) {
-          if (planes_) {
-            Engine::template run<false, true, T>(layer_.w, dz, {}, {rest, depth_, m}, false);
-          } else {
-            Engine::template run<false, true, T>(dz, layer_.w, {}, {rest, m, depth_}, false);
-          }
-          scatter(slab.dx, line, lines, rest);
+          find_image_gradient(slab, part, dz, turned, memory);
         }
+        to += wants_sums(slab) ? (depth_ + 1) * width_ : 0;
       }
     });
   }
 
-  /// Adds the sums of all pieces to the gradients, for the outputs [first, last).
+  /// Adds the sums of all pieces to the gradients, for the rows [first, last) of dW and db, K + 1
+  /// in all.
   void add_up(std::span<const slab_type> slabs, T* sums, index_t pieces, index_t first,
               index_t last) const {
     const index_t apart = sums_size(slabs);
@@ -147,190 +186,447 @@ class convolution {
       if (!wants_sums(slab) || pieces == 0) {
         continue;
       }
-      for (index_t o = first; o < last; ++o) {
-        T* const total = sums + o * (depth_ + 1);
+      for (index_t k = first; k < last; ++k) {
+        T* const total = sums + k * width_;
         for (index_t piece = 1; piece < pieces; ++piece) {
           const T* const more = total + piece * apart;
-          for (index_t k = 0; k <= depth_; ++k) {
-            total[k] += more[k];
+          for (index_t o = 0; o < width_; ++o) {
+            total[o] += more[o];
           }
         }
-        for (index_t k = 0; k < depth_ && slab.dw.data != nullptr; ++k) {
-          slab.dw(k, o) += total[k];
-        }
-        if (slab.db.data != nullptr) {
-          slab.db(0, o) += total[depth_];
+        const view& gradient = k < depth_ ? slab.dw : slab.db;
+        for (index_t o = 0; o < out_.channels && gradient.data != nullptr; ++o) {
+          gradient(k < depth_ ? k : 0, o) += total[o];
         }
       }
-      sums += out_.channels * (depth_ + 1);
+      sums += (depth_ + 1) * width_;
     }
   }
 
  private:
-  static constexpr index_t panel_size = (index_t{1} << 18) / sizeof(T);  // 256 KiB
-  static constexpr index_t short_row = 64 / sizeof(T);
+  // Of a panel: two registers of columns of dZ, and a few channels of as many pixels, are to stay
+  // in the fastest cache.
+  static constexpr index_t panel_positions = 288;
+  static constexpr index_t most_together =
+      16;  // images of a panel, so that there are pieces enough
   static constexpr index_t most_pieces = 32;
   static constexpr index_t sums_limit = index_t{1} << 22;  // elements
 
-  struct buffers {
-    T* panel;
-    T* rest;
+  // Lines [line, line + lines) of the positions of so many images: whole images, or lines of one.
+  struct panel {
+    index_t image, images;
+    index_t line, lines;
   };
+
+  // What a thread needs for a panel: where things are, and copies. Each place is a number of
+  // elements behind a first one.
+  struct workspace {
+    index_t* patch;         // of each position in x, or in its copy
+    index_t* dx_patch;      // the same in dx
+    index_t* output;        // of each position in y
+    index_t* row;           // of each position in dZ
+    index_t* listed_patch;  // some of dx_patch and of row
+    index_t* listed_row;
+    index_t* line_above;   // of each line of dZ above, up to the window's height
+    index_t* line;         // of the first patch of each line of positions
+    index_t* pixel;        // of each pixel in its patch
+    index_t* sum;          // of each pixel's row in dW
+    index_t* window_line;  // of each line of the window in its patch
+    T* dz;
+    T* unpooled;  // outputs or their gradients, before pooling, without gaps
+    T* result;    // dZ behind the pool
+    T* x;         // copies, with zeros around each image
+    T* dx;
+
+    explicit workspace(const convolution& c) {
+      const index_t lines = c.images_together() * std::min(c.lines_, c.out_.height);
+      const index_t m = lines * c.out_.width;
+      const index_t copy =
+          c.copies_dx() ? c.images_together() * c.copied_image(c.out_.height) + lanes<T> : 0;
+      static thread_local aligned_vector<index_t> places;
+      static thread_local aligned_vector<T> numbers;
+      index_t* place = enough(places, 6 * m + lines + 2 * (c.depth_ + c.layer_.window.height));
+      T* number = enough(numbers, m * (c.width_ + 2 * c.out_.channels) + 2 * copy);
+      const auto take = [](auto*& next, index_t n) { return std::exchange(next, next + n); };
+      const auto multiples = [&](index_t count, index_t factor) {
+        for (index_t i = 0; i < count; ++i) {
+          place[i] = i * factor;
+        }
+        return take(place, count);
+      };
+      patch = take(place, m);
+      dx_patch = take(place, m);
+      output = take(place, m);
+      listed_patch = take(place, m);
+      listed_row = take(place, m);
+      line = take(place, lines);
+      line_above = multiples(c.layer_.window.height, -c.out_.width * c.width_);
+      row = multiples(m, c.width_);
+      sum = multiples(c.depth_, c.width_);
+      window_line = multiples(c.layer_.window.height, c.pixel_line_);
+      pixel = take(place, c.depth_);
+      for (index_t l = 0; l < c.layer_.window.height; ++l) {
+        std::iota(pixel + l * c.stretch_, pixel + (l + 1) * c.stretch_, window_line[l]);
+      }
+      dz = take(number, m * c.width_);
+      unpooled = take(number, m * c.out_.channels);
+      result = take(number, m * c.out_.channels);
+      x = take(number, copy);
+      dx = take(number, copy);
+    }
+  };
+
+  template <class U>
+  static U* enough(aligned_vector<U>& buffer, index_t size) {
+    if (static_cast<index_t>(buffer.size()) < size) {
+      buffer.resize(static_cast<std::size_t>(size));
+    }
+    return buffer.data();
+  }
 
   [[nodiscard]] static bool wants_sums(const slab_type& slab) {
     return slab.dw.data != nullptr || slab.db.data != nullptr;
   }
 
-  static buffers scratch(index_t panel, index_t rest) {
+  static T* packed_filters(index_t size) {
     static thread_local aligned_vector<T> buffer;
-    const index_t begin = (panel + 15) / 16 * 16;
-    if (static_cast<index_t>(buffer.size()) < begin + rest) {
-      buffer.resize(static_cast<std::size_t>(begin + rest));
-    }
-    return {buffer.data(), buffer.data() + begin};
+    return enough(buffer, size);
   }
 
-  // f(line, lines) for stretches of the lines of y of the images [first, last), counted through all
-  // images. A stretch runs over the end of an image only where the images lie one behind the other.
+  // Columns in the registers that hold n of them.
+  static constexpr index_t panel_width(index_t n) { return n > lanes<T> ? 2 * lanes<T> : lanes<T>; }
+
+  // n columns of W, or of Wᵀ, from `from` on.
+  template <bool Transposed>
+  void pack(const T* from, index_t depth, index_t n, T* to) const {
+    if (n > lanes<T>) {
+      engine::detail::pack<Transposed, 2>(from, layer_.w.stride, depth, n, to);
+    } else {
+      engine::detail::pack<Transposed, 1>(from, layer_.w.stride, depth, n, to);
+    }
+  }
+
+  // Images with padding are copied. Where a line of the window is not whole registers, dx is too:
+  // what is added to it reaches further.
+  [[nodiscard]] bool copies_x() const { return layer_.window.padding > 0; }
+  [[nodiscard]] bool copies_dx() const { return copies_x() || stretch_ % lanes<T> != 0; }
+  // Lines of pixels that so many lines of positions reach.
+  [[nodiscard]] index_t pixel_lines(index_t lines) const {
+    return (lines - 1) * layer_.window.stride + layer_.window.height;
+  }
+  // Elements of a copy for so many lines of positions, at most a panel's.
+  [[nodiscard]] index_t copied_image(index_t lines) const {
+    return pixel_lines(std::min(lines, lines_)) * pixel_line_;
+  }
+
+  // f(panel) for all positions of the images [first, last): several whole images at a time, or one
+  // in parts.
   template <class F>
-  void each_panel(index_t first, index_t last, bool joined, F&& f) const {
-    const index_t end = last * out_.height;
-    for (index_t line = first * out_.height; line < end;) {
-      const index_t within = joined ? end - line : out_.height - line % out_.height;
-      const index_t lines = std::min(lines_, within);
-      f(line, lines);
-      line += lines;
+  void each_panel(index_t first, index_t last, F&& f) const {
+    for (index_t i = first; i < last; i += images_together()) {
+      const index_t images = std::min(images_together(), last - i);
+      for (index_t line = 0; line < out_.height; line += lines_) {
+        f(panel{i, images, line, std::min(lines_, out_.height - line)});
+      }
     }
   }
 
-  // Whether the images of y (and of the arguments) lie one behind the other.
-  [[nodiscard]] bool joined() const {
-    return layer_.y.contiguous() && layer_.argument.contiguous();
+  [[nodiscard]] index_t positions(const panel& part) const {
+    return part.images * part.lines * out_.width;
   }
 
-  // m positions from line `line` on, as a matrix (m, out).
+  // Where the panel's results begin in image i of y and its like; their number for each image.
   template <class U>
-  matrix_view<U> rows_of(matrix_view<U> images, index_t line, index_t m) const {
-    return {images.row(line / out_.height) + line % out_.height * out_.width * out_.channels, m,
-            out_.channels};
+  U* line_of(matrix_view<U> images, index_t i, const panel& part) const {
+    return images.row(i) + part.line / layer_.pool.stride * result_.width * result_.channels;
+  }
+  [[nodiscard]] index_t results(const panel& part) const {
+    return layer_.pool.over(unpooled(part), out_.channels).size();
   }
 
-  // f(image, first line within it, lines, lines of the panel before them)
+  // The panel's part of an image before it is pooled, itself an image. Lines that no window of the
+  // pool meets are left out.
+  [[nodiscard]] bool pools() const { return layer_.where.data != nullptr; }
+  [[nodiscard]] image_shape unpooled(const panel& part) const {
+    return {out_.channels, part.lines, out_.width};
+  }
+  [[nodiscard]] index_t unpooled_image(const panel& part) const { return unpooled(part).size(); }
+  static image_shape pooled_positions(const layer_type& layer) {
+    image_shape out = layer.window.over(layer.image, layer.w.cols);
+    const image_shape result = layer.pool.over(out, out.channels);
+    out.height = (result.height - 1) * layer.pool.stride + layer.pool.height;
+    return out;
+  }
+
+  // The place of every position, images, lines and positions of a line being so far apart.
+  void find(const panel& part, index_t image, index_t line, index_t position, index_t* to) const {
+    for (index_t i = 0; i < part.images; ++i) {
+      for (index_t l = 0; l < part.lines; ++l) {
+        for (index_t ox = 0; ox < out_.width; ++ox) {
+          *to++ = i * image + l * line + ox * position;
+        }
+      }
+    }
+  }
+
+  // The same for patches, in the images, or in `copy` unless it is null: what the places count
+  // from.
+  template <class U>
+  U* find_patches(const panel& part, matrix_view<U> images, U* copy, index_t* to) const {
+    const index_t line = layer_.window.stride * pixel_line_;
+    find(part, copy != nullptr ? copied_image(part.lines) : images.stride, line,
+         layer_.window.stride * layer_.image.channels, to);
+    return copy != nullptr ? copy : images.row(part.image) + part.line * line;
+  }
+
+  // The panel's patches in x, copied if need be.
+  const T* find_patches(const panel& part, const workspace& memory) const {
+    const T* const x =
+        find_patches<const T>(part, layer_.x, copies_x() ? memory.x : nullptr, memory.patch);
+    for (index_t l = 0; l < part.images * part.lines; ++l) {
+      memory.line[l] = memory.patch[l * out_.width];
+    }
+    if (!copies_x()) {
+      return x;
+    }
+    const index_t margin = layer_.window.padding * layer_.image.channels;
+    const index_t line = layer_.image.width * layer_.image.channels;
+    each_copied_line(part, memory.x, [&](index_t i, index_t, index_t iy, T* to) {
+      if (iy < 0 || iy >= layer_.image.height) {
+        std::fill_n(to, pixel_line_, T{0});
+        return;
+      }
+      std::fill_n(to, margin, T{0});
+      std::copy_n(layer_.x.row(i) + iy * line, line, to + margin);
+      std::fill_n(to + margin + line, margin, T{0});
+    });
+    return x;
+  }
+
+  // f(image, l, line of pixels, where its copy begins) for line l of those that the panel's patches
+  // reach, those of the padding too.
   template <class F>
-  void each_image(index_t line, index_t lines, F&& f) const {
-    for (index_t done = 0; done < lines;) {
-      const index_t oy = (line + done) % out_.height;
-      const index_t count = std::min(lines - done, out_.height - oy);
-      f((line + done) / out_.height, oy, count, done);
-      done += count;
+  void each_copied_line(const panel& part, T* copy, F&& f) const {
+    const index_t first = part.line * layer_.window.stride - layer_.window.padding;
+    for (index_t i = 0; i < part.images; ++i) {
+      for (index_t l = 0; l < pixel_lines(part.lines); ++l) {
+        f(part.image + i, l, first + l, copy + i * copied_image(part.lines) + l * pixel_line_);
+      }
     }
   }
 
-  void gather(index_t line, index_t lines, T* panel) const {
-    each_image(line, lines, [&](index_t i, index_t oy, index_t count, index_t before) {
-      const T* const x = layer_.x.row(i);
-      if (planes_) {
-        image_kernels::gather_planes(layer_.image, layer_.window, oy, count, out_.width, x,
-                                     panel + before * out_.width, lines * out_.width);
-        return;
-      }
-      for (index_t l = 0; l < count; ++l) {
-        image_kernels::gather_patches(layer_.image, layer_.window, oy + l, out_.width, x,
-                                      panel + (before + l) * out_.width * depth_);
-      }
-    });
-  }
-
-  void scatter(view dx, index_t line, index_t lines, const T* panel) const {
-    each_image(line, lines, [&](index_t i, index_t oy, index_t count, index_t before) {
-      T* const to = dx.row(i);
-      if (planes_) {
-        image_kernels::scatter_planes(layer_.image, layer_.window, oy, count, out_.width,
-                                      panel + before * out_.width, lines * out_.width, to);
-        return;
-      }
-      for (index_t l = 0; l < count; ++l) {
-        image_kernels::scatter_patches(layer_.image, layer_.window, oy + l, out_.width,
-                                       panel + (before + l) * out_.width * depth_, to);
-      }
-    });
-  }
-
-  // dz = dy act'(·) of m positions, (m, out).
-  const_view argument_gradient(const slab_type& slab, index_t line, index_t m, T* buffer) const {
-    const const_view dy = rows_of(slab.dy, line, m);
-    if (act_ == activation::identity) {
-      return dy;
+  // dz = dy act'(·), where it comes from before pooling, rows in whole registers: dy itself, or
+  // memory.dz.
+  const T* argument_gradient(const slab_type& slab, const panel& part,
+                             const workspace& memory) const {
+    const bool same = act_ == activation::identity;
+    if (same && !pools() && width_ == out_.channels && (part.images == 1 || slab.dy.contiguous())) {
+      return line_of(slab.dy, part.image, part);
     }
-    const T* const v =
-        rows_of<const T>(layer_.argument.data != nullptr ? layer_.argument : layer_.y, line, m)
-            .data;
+    const const_view known = layer_.argument.data != nullptr ? layer_.argument : layer_.y;
+    const bool widens = width_ != out_.channels;
+    const index_t m = part.lines * out_.width;
+    T* to = memory.dz;
+    for (index_t i = part.image; i < part.image + part.images; ++i, to += m * width_) {
+      const T* dz = line_of(slab.dy, i, part);
+      if (!same) {
+        T* const result = pools() ? memory.result : widens ? memory.unpooled : to;
+        argument_gradient(dz, line_of(known, i, part), results(part), result);
+        dz = result;
+      }
+      if (pools()) {
+        T* const whole = widens ? memory.unpooled : to;
+        spread(part, i, dz, whole);
+        dz = whole;
+      }
+      for (index_t p = 0; p < m && dz != to; ++p) {
+        T* const row = to + p * width_;
+        image_kernels::copy_short(dz + p * out_.channels, out_.channels, row);
+        std::fill(row + out_.channels, row + width_, T{0});
+      }
+    }
+    return memory.dz;
+  }
+
+  // The gradient of the panel's part of image i before it is pooled, from that of the results.
+  void spread(const panel& part, index_t i, const T* result, T* to) const {
+    const image_window& pool = layer_.pool;
+    if (pool.stride > pool.height || result_.width * pool.stride < out_.width ||
+        pool.stride > pool.width) {
+      std::fill_n(to, unpooled_image(part), T{0});
+    }
+    image_kernels::max_pool_backward(unpooled(part), pool, line_of(layer_.where, i, part), result,
+                                     true, to);
+  }
+
+  void argument_gradient(const T* dy, const T* v, index_t n, T* to) const {
     if (act_ == activation::relu) {
-      for (index_t i = 0; i < dy.size(); ++i) {
-        buffer[i] = v[i] > 0 ? dy.data[i] : T{0};
+      for (index_t i = 0; i < n; ++i) {
+        to[i] = v[i] > 0 ? dy[i] : T{0};
       }
     } else {
-      for (index_t i = 0; i < dy.size(); ++i) {
-        buffer[i] = dy.data[i] * formula::activation_slope(act_, v[i]);
+      for (index_t i = 0; i < n; ++i) {
+        to[i] = dy[i] * formula::activation_slope(act_, v[i]);
       }
     }
-    return {buffer, m, out_.channels};
   }
 
-  void add_sums(const slab_type& slab, const_view dz, const T* panel, T* sums) const {
-    const index_t apart = depth_ + 1;
-    if (slab.dw.data != nullptr) {
-      const view dw{sums, out_.channels, depth_, apart};
-      if (planes_) {
-        Engine::template run<true, true, T>(dz, {panel, depth_, dz.rows}, engine::itself(dw), dw,
-                                            false);
-      } else {
-        Engine::template run<true, false, T>(dz, {panel, dz.rows, depth_}, engine::itself(dw), dw,
-                                             false);
+  // dW += Pᵀ dZ: a row for every pixel of the window, a stretch for every line of positions.
+  void add_filter_gradient(const panel& part, const T* x, const T* dz, const workspace& memory,
+                           T* sums) const {
+    each_columns<T>(out_.channels, [&](index_t o, index_t n) {
+      multiply_scattered<T>({.a = x,
+                             .a_at = memory.pixel,
+                             .rows = depth_,
+                             .begins = memory.line,
+                             .stretches = part.images * part.lines,
+                             .length = out_.width,
+                             .step = layer_.window.stride * layer_.image.channels,
+                             .b = dz + o,
+                             .b_stride = width_,
+                             .start = nullptr,
+                             .rectify = false,
+                             .end = nullptr,
+                             .c = sums + o,
+                             .c_at = memory.sum,
+                             .cols = whole_registers<T>(n)});
+    });
+  }
+
+  // sums += Σ dz(p, ·)
+  VIERBEIN_WHOLE_REGISTERS void add_rows(const T* dz, index_t m, T* sums) const {
+    constexpr index_t together = 4;
+    for (index_t o = 0; o < width_; o += lanes<T>) {
+      lanes_of<T> partial[together] = {};
+      index_t p = 0;
+      for (; p + together <= m; p += together) {
+        for (index_t i = 0; i < together; ++i) {
+          partial[i] += at(dz + (p + i) * width_ + o);
+        }
       }
+      for (; p < m; ++p) {
+        partial[0] += at(dz + p * width_ + o);
+      }
+      at(sums + o) += (partial[0] + partial[1]) + (partial[2] + partial[3]);
     }
-    if (slab.db.data == nullptr) {
+  }
+
+  // A line of pixels is met by a line of positions with each of several lines of the window: with
+  // one line of the window, with another that is `stride` further down the line of positions above,
+  // and so on. f(line of the window, count, first, last) for the lines of positions [first, last)
+  // of an image that meet pixels with this line of the window, and with none before it, where
+  // `count` lines of the window in all meet them.
+  template <class F>
+  void each_meeting(const panel& part, F&& f) const {
+    const image_window& window = layer_.window;
+    for (index_t line = 0; line < window.height; ++line) {
+      const index_t most = std::min(part.lines, (window.height - line - 1) / window.stride + 1);
+      if (line >= window.stride) {  // with `stride` lines less, all but the last line meet them
+        f(line, most, part.lines - 1, part.lines);
+        continue;
+      }
+      for (index_t count = 1; count < most; ++count) {
+        f(line, count, count - 1, count);
+      }
+      f(line, most, most - 1, part.lines);
+    }
+  }
+
+  // The lines of the window in an order in which those that meet the same pixels are neighbours;
+  // how many come before `line`.
+  [[nodiscard]] index_t lines_before(index_t line) const {
+    const index_t stride = layer_.window.stride;
+    index_t before = line / stride;
+    for (index_t first = 0; first < line % stride; ++first) {
+      before += (layer_.window.height - first - 1) / stride + 1;
+    }
+    return before;
+  }
+
+  // The positions of the lines [first, last) of all images.
+  index_t list_rows(const panel& part, index_t first, index_t last, const workspace& memory) const {
+    index_t rows = 0;
+    for (index_t i = 0; i < part.images; ++i) {
+      const index_t n = (last - first) * out_.width;
+      const index_t p = (i * part.lines + first) * out_.width;
+      std::copy_n(memory.row + p, n, memory.listed_row + rows);
+      std::copy_n(memory.dx_patch + p, n, memory.listed_patch + rows);
+      rows += n;
+    }
+    return rows;
+  }
+
+  // dx (+)= dP = dZ Wᵀ, added where the patches are. What lies under each other is summed before.
+  void find_image_gradient(const slab_type& slab, const panel& part, const T* dz, const T* turned,
+                           const workspace& memory) const {
+    T* const dx = find_patches(part, slab.dx, copies_dx() ? memory.dx : nullptr, memory.dx_patch);
+    if (copies_dx()) {
+      std::fill_n(dx, part.images * copied_image(part.lines), T{0});
+    }
+    const bool assign = !slab.accumulate;
+    const bool zero = assign && part.line == 0 && !(copies_dx() && covers_image());
+    for (index_t i = part.image; i < part.image + part.images && zero; ++i) {
+      std::fill_n(slab.dx.row(i), slab.dx.cols, T{0});
+    }
+    each_meeting(part, [&](index_t window_line, index_t count, index_t first, index_t last) {
+      const index_t rows = list_rows(part, first, last, memory);
+      each_columns<T>(stretch_, [&](index_t k, index_t n) {
+        const index_t before =
+            k * layer_.window.height + lines_before(window_line) * panel_width(n);
+        multiply_scattered<T>({.a = dz,
+                               .a_at = memory.listed_row,
+                               .rows = rows,
+                               .begins = memory.line_above,
+                               .stretches = count,
+                               .length = out_.channels,
+                               .step = 1,
+                               .b = turned + before * out_.channels,
+                               .b_stride = panel_width(n),
+                               .start = nullptr,
+                               .rectify = false,
+                               .end = nullptr,
+                               .c = dx + window_line * pixel_line_ + k,
+                               .c_at = memory.listed_patch,
+                               .cols = n});
+      });
+    });
+    if (!copies_dx()) {
       return;
     }
-    // Several short rows, which lie one behind the other, are added as one long row.
-    constexpr index_t lanes = 64;
-    const index_t n = std::min(lanes, out_.channels);
-    const index_t rows = lanes / n;
-    for (index_t o = 0; o < out_.channels; o += n) {
-      const index_t width = std::min(n, out_.channels - o);
-      const index_t together = out_.channels == n ? rows : 1;
-      T partial[lanes] = {};
-      for (index_t r = 0; r < dz.rows; r += together) {
-        const T* const v = dz.row(r) + o;
-        const index_t count = std::min(together, dz.rows - r) * width;
-        for (index_t i = 0; i < count; ++i) {
-          partial[i] += v[i];
-        }
+    const index_t margin = layer_.window.padding * layer_.image.channels;
+    const index_t length = layer_.image.width * layer_.image.channels;
+    const index_t known = part.line > 0 ? layer_.window.height - layer_.window.stride : 0;
+    each_copied_line(part, memory.dx, [&](index_t i, index_t l, index_t iy, const T* from) {
+      if (iy < 0 || iy >= layer_.image.height) {
+        return;
       }
-      for (index_t i = 0; i < together * width; ++i) {
-        sums[(o + i % width) * apart + depth_] += partial[i];
+      T* const to = slab.dx.row(i) + iy * length;
+      if (assign && l >= known) {
+        std::copy_n(from + margin, length, to);
+      } else {
+        add_line(from + margin, length, to);
       }
+    });
+  }
+
+  static void add_line(const T* from, index_t n, T* to) {
+    for (index_t k = 0; k < n; ++k) {
+      to[k] += from[k];
     }
   }
 
-  // to (cols, rows) = fromᵀ, both contiguous; the shorter side is the inner loop.
-  static void transpose(const T* from, index_t rows, index_t cols, T* to) {
-    if (rows < cols) {
-      for (index_t c = 0; c < cols; ++c) {
-        for (index_t r = 0; r < rows; ++r) {
-          to[c * rows + r] = from[r * cols + c];
-        }
-      }
-    } else {
-      for (index_t r = 0; r < rows; ++r) {
-        for (index_t c = 0; c < cols; ++c) {
-          to[c * rows + r] = from[r * cols + c];
-        }
-      }
-    }
+  // Whether every line of the image is met by a line of the window.
+  [[nodiscard]] bool covers_image() const {
+    const image_window& window = layer_.window;
+    return window.stride <= window.height &&
+           pixel_lines(out_.height) >= layer_.image.height + window.padding;
   }
 
-  void activate(T* values, index_t n) const {
+  // act(·) in place; the arguments are kept, if wanted.
+  void activate(T* values, index_t n, T* argument) const {
+    if (argument != nullptr) {
+      std::copy_n(values, n, argument);
+    }
     if (act_ == activation::relu) {
       for (index_t i = 0; i < n; ++i) {
         values[i] = values[i] < 0 ? T{0} : values[i];
@@ -344,10 +640,13 @@ class convolution {
 
   const layer_type& layer_;
   activation act_;
-  image_shape out_;
-  index_t depth_;  // K
-  bool planes_;
-  index_t lines_;  // of a panel
+  image_shape out_;     // before pooling
+  image_shape result_;  // of y: pooled
+  index_t depth_;       // K
+  index_t width_;       // outputs, in whole registers
+  index_t stretch_;     // elements of a line of the window
+  index_t pixel_line_;  // elements of a line of the image, with its padding
+  index_t lines_;       // of positions in a panel
 };
 
 }  // namespace vierbein::backend::detail

@@ -1,5 +1,4 @@
-// Windows on images in host memory, channels last: gathering patches, scattering their gradients,
-// pooling. Plain functions of one image or one line of it.
+// Windows on images in host memory, channels last: pooling, functions of one image.
 #pragma once
 
 #include <algorithm>
@@ -7,6 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "vierbein/backend/lanes.hpp"
 #include "vierbein/core/image.hpp"
 
 namespace vierbein::backend::image_kernels {
@@ -77,52 +77,6 @@ inline void add_short(const T* from, index_t n, T* to) {
   }
 }
 
-/// Patches of line `oy` of the window's positions, one below the other: row ox of `out` (positions
-/// of a line, window.size() · channels) holds the window's pixels in order, 0 outside the image.
-template <class T>
-void gather_patches(const image_shape& image, const image_window& window, index_t oy,
-                    index_t positions, const T* x, T* out) {
-  const index_t channels = image.channels;
-  const index_t length = window.width * channels;
-  const index_t top = oy * window.stride - window.padding;
-  const overlap vertical(top, window.height, image.height);
-  for (index_t ox = 0; ox < positions; ++ox, out += window.height * length) {
-    const index_t left = ox * window.stride - window.padding;
-    const overlap horizontal(left, window.width, image.width);
-    if (vertical.begin > 0 || vertical.end < window.height || horizontal.begin > 0 ||
-        horizontal.end < window.width) {
-      std::fill_n(out, window.height * length, T{0});
-    }
-    const index_t n = (horizontal.end - horizontal.begin) * channels;
-    const T* from = x + ((top + vertical.begin) * image.width + left + horizontal.begin) * channels;
-    T* to = out + vertical.begin * length + horizontal.begin * channels;
-    for (index_t ky = vertical.begin; ky < vertical.end; ++ky) {
-      copy_short(from, n, to);
-      from += image.width * channels;
-      to += length;
-    }
-  }
-}
-
-/// dx += the patches `in` at the places where gather_patches found them.
-template <class T>
-void scatter_patches(const image_shape& image, const image_window& window, index_t oy,
-                     index_t positions, const T* in, T* dx) {
-  const index_t channels = image.channels;
-  const index_t length = window.width * channels;
-  const index_t top = oy * window.stride - window.padding;
-  const overlap vertical(top, window.height, image.height);
-  for (index_t ox = 0; ox < positions; ++ox, in += window.height * length) {
-    const index_t left = ox * window.stride - window.padding;
-    const overlap horizontal(left, window.width, image.width);
-    const index_t n = (horizontal.end - horizontal.begin) * channels;
-    for (index_t ky = vertical.begin; ky < vertical.end; ++ky) {
-      const T* from = in + ky * length + horizontal.begin * channels;
-      add_short(from, n, dx + ((top + ky) * image.width + left + horizontal.begin) * channels);
-    }
-  }
-}
-
 /// Positions [first, last) of a line at which column `kx` of the window lies within the image.
 struct line_range {
   index_t first, last;
@@ -141,72 +95,74 @@ struct line_range {
   }
 };
 
-/// Calls f(k, line, first, last, from) for every pixel k = (ky, kx, c) of the window and the
-/// positions [first, last) of line `line`, one of `lines` from `oy` on, at which it lies in the
-/// image; `from` is where position `first` finds it, the next one stride · channels further.
+/// f(position, window's overlap vertically and horizontally, its top left pixel) for the window
+/// over one image.
 template <class F>
-void each_plane(const image_shape& image, const image_window& window, index_t oy, index_t lines,
-                index_t positions, F&& f) {
-  const index_t step = window.stride * image.width * image.channels;
-  index_t k = 0;
-  for (index_t ky = 0; ky < window.height; ++ky) {
-    const index_t top = oy * window.stride - window.padding + ky;
-    for (index_t kx = 0; kx < window.width; ++kx) {
-      const line_range range(image, window, positions, kx);
-      const index_t from =
-          (top * image.width + range.first * window.stride + kx - window.padding) * image.channels;
-      for (index_t c = 0; c < image.channels; ++c, ++k) {
-        for (index_t l = 0; l < lines; ++l) {
-          const index_t iy = top + l * window.stride;
-          const bool inside = iy >= 0 && iy < image.height;
-          f(k, l, range.first, inside ? range.last : range.first, from + c + l * step);
-        }
-      }
+void each_position(const image_shape& image, const image_window& window, F&& f) {
+  const image_shape out = window.over(image, image.channels);
+  for (index_t oy = 0; oy < out.height; ++oy) {
+    const index_t top = oy * window.stride - window.padding;
+    const overlap vertical(top, window.height, image.height);
+    for (index_t ox = 0; ox < out.width; ++ox) {
+      const index_t left = ox * window.stride - window.padding;
+      f(oy * out.width + ox, vertical, overlap(left, window.width, image.width),
+        top * image.width + left);
     }
   }
 }
 
-/// The transpose of gather_patches, for several lines of an image: element (k, line · positions +
-/// ox) of `out`, whose rows are `stride_out` apart. Good for few outputs.
-template <class T>
-void gather_planes(const image_shape& image, const image_window& window, index_t oy, index_t lines,
-                   index_t positions, const T* x, T* out, index_t stride_out) {
-  const index_t step = window.stride * image.channels;
-  each_plane(image, window, oy, lines, positions,
-             [&](index_t k, index_t line, index_t first, index_t last, index_t from) {
-               T* to = out + k * stride_out + line * positions;
-               for (index_t i = 0; i < first; ++i) {
-                 to[i] = T{0};
-               }
-               for (index_t i = last; i < positions; ++i) {
-                 to[i] = T{0};
-               }
-               if (step == 1) {
-                 copy_short(x + from, last - first, to + first);
-                 return;
-               }
-               for (index_t i = first; i < last; ++i) {
-                 to[i] = x[from + (i - first) * step];
-               }
-             });
+/// f(element of the result, its window's pixels) for every register of channels of every position,
+/// where these are whole registers. The pixels call g(k, element of the image) for every pixel k of
+/// the window that lies within the image.
+template <class T, class F>
+void each_register(const image_shape& image, const image_window& window, F&& f) {
+  each_position(image, window, [&](index_t position, overlap rows, overlap cols, index_t corner) {
+    for (index_t c = 0; c < image.channels; c += detail::lanes<T>) {
+      f(position * image.channels + c, [&](auto&& g) {
+        for (index_t ky = rows.begin; ky < rows.end; ++ky) {
+          for (index_t kx = cols.begin; kx < cols.end; ++kx) {
+            g(ky * window.width + kx, (corner + ky * image.width + kx) * image.channels + c);
+          }
+        }
+      });
+    }
+  });
 }
 
-/// dx += the transposed patches `in` at the places where gather_planes found them.
+/// max_pool, see there, for whole registers of channels.
 template <class T>
-void scatter_planes(const image_shape& image, const image_window& window, index_t oy, index_t lines,
-                    index_t positions, const T* in, index_t stride_in, T* dx) {
-  const index_t step = window.stride * image.channels;
-  each_plane(image, window, oy, lines, positions,
-             [&](index_t k, index_t line, index_t first, index_t last, index_t at) {
-               const T* from = in + k * stride_in + line * positions;
-               if (step == 1) {
-                 add_short(from + first, last - first, dx + at);
-                 return;
-               }
-               for (index_t i = first; i < last; ++i) {
-                 dx[at + (i - first) * step] += from[i];
-               }
-             });
+VIERBEIN_WHOLE_REGISTERS void max_pool_registers(const image_shape& image,
+                                                 const image_window& window, const T* x, T* y,
+                                                 T* where) {
+  each_register<T>(image, window, [&](index_t to, auto&& each_pixel) {
+    detail::lanes_of<T> best{};
+    detail::lanes_of<T> chosen = best - 1;
+    each_pixel([&](index_t k, index_t from) {
+      const detail::lanes_of<T> v = detail::at(x + from);
+      const auto more = (chosen < 0) | (~(v <= best) & (best == best));
+      best = more ? v : best;
+      chosen = more ? detail::lanes_of<T>{} + static_cast<T>(k) : chosen;
+    });
+    detail::at(y + to) = best;
+    detail::at(where + to) = chosen;
+  });
+}
+
+/// max_pool_backward, see there, for whole registers of channels.
+template <class T>
+VIERBEIN_WHOLE_REGISTERS void max_pool_backward_registers(const image_shape& image,
+                                                          const image_window& window,
+                                                          const T* where, const T* dy, bool assign,
+                                                          T* dx) {
+  each_register<T>(image, window, [&](index_t from, auto&& each_pixel) {
+    const detail::lanes_of<T> gradient = detail::at(dy + from);
+    const detail::lanes_of<T> chosen = detail::at(where + from);
+    each_pixel([&](index_t k, index_t to) {
+      const detail::lanes_of<T> share =
+          chosen == static_cast<T>(k) ? gradient : detail::lanes_of<T>{};
+      detail::at(dx + to) = assign ? share : detail::at(dx + to) + share;
+    });
+  });
 }
 
 /// Goes through the window's positions in blocks of neighbours on a line: a block's elements are
@@ -272,6 +228,10 @@ class pooling_blocks {
 /// several. NaN counts as largest.
 template <class T>
 void max_pool(const image_shape& image, const image_window& window, const T* x, T* y, T* where) {
+  if (image.channels % detail::lanes<T> == 0) {
+    max_pool_registers(image, window, x, y, where);
+    return;
+  }
   T best[pooling_blocks::size] = {};
   T chosen[pooling_blocks::size];
   T candidate[pooling_blocks::size];
@@ -292,12 +252,6 @@ void max_pool(const image_shape& image, const image_window& window, const T* x, 
       };
       T* const b = best + first * width;
       T* const w = chosen + first * width;
-      if (width % 16 == 0) {
-        for (index_t p = 0; p < positions; ++p) {
-          compare(x + at + p * step, width, b + p * width, w + p * width);
-        }
-        return;
-      }
       for (index_t p = 0; p < positions; ++p) {
         copy_short(x + at + p * step, width, candidate + p * width);
       }
@@ -315,6 +269,10 @@ void max_pool(const image_shape& image, const image_window& window, const T* x, 
 template <class T>
 void max_pool_backward(const image_shape& image, const image_window& window, const T* where,
                        const T* dy, bool assign, T* dx) {
+  if (image.channels % detail::lanes<T> == 0) {
+    max_pool_backward_registers(image, window, where, dy, assign, dx);
+    return;
+  }
   T gradient[pooling_blocks::size];
   T chosen[pooling_blocks::size];
   T share[pooling_blocks::size];
@@ -342,22 +300,6 @@ void max_pool_backward(const image_shape& image, const image_window& window, con
       }
     });
   });
-}
-
-/// f(position, window's overlap vertically and horizontally, its top left pixel) for the window
-/// over one image.
-template <class F>
-void each_position(const image_shape& image, const image_window& window, F&& f) {
-  const image_shape out = window.over(image, image.channels);
-  for (index_t oy = 0; oy < out.height; ++oy) {
-    const index_t top = oy * window.stride - window.padding;
-    const overlap vertical(top, window.height, image.height);
-    for (index_t ox = 0; ox < out.width; ++ox) {
-      const index_t left = ox * window.stride - window.padding;
-      f(oy * out.width + ox, vertical, overlap(left, window.width, image.width),
-        top * image.width + left);
-    }
-  }
 }
 
 /// Calls f(y pointer offset, x pointer offset, share) for every pixel under the window at every

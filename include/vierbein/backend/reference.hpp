@@ -191,8 +191,9 @@ class basic_reference : public host<basic_reference<T>, T> {
   // image.
   template <class F>
   static void each_pixel(const convolution_layer<T, host_space>& layer, index_t p, F&& f) {
-    const auto& [image, window, x, w, bias, argument, y] = layer;
-    const index_t across = window.over(image, w.cols).width;
+    const image_shape& image = layer.image;
+    const image_window& window = layer.window;
+    const index_t across = window.over(image, layer.w.cols).width;
     for (index_t ky = 0; ky < window.height; ++ky) {
       for (index_t kx = 0; kx < window.width; ++kx) {
         const index_t iy = p / across * window.stride - window.padding + ky;

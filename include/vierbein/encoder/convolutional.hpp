@@ -6,10 +6,8 @@
 #include "vierbein/data/images.hpp"
 #include "vierbein/encoder/concept.hpp"
 #include "vierbein/graph/convolution.hpp"
-#include "vierbein/graph/elementwise.hpp"
 #include "vierbein/graph/image_layers.hpp"
 #include "vierbein/graph/layers.hpp"
-#include "vierbein/graph/pooling.hpp"
 
 namespace vierbein::encoder {
 
@@ -44,12 +42,7 @@ struct convolutional {
     graph::var<B> operator()(graph::tape<B>& t, const data::image_set::batch_type& batch) const {
       auto h = scaling(t, batch.values.view());
       for (const graph::convolution& layer : layers) {
-        if (pool == 1) {
-          h = layer(t, h, act);
-        } else {
-          h = graph::max_pool(layer(t, h), layer.out, {pool, pool, pool, 0});
-          h = graph::activate(h, act);
-        }
+        h = pool == 1 ? layer(t, h, act) : layer.pooled(t, h, {pool, pool, pool, 0}, act);
       }
       return stack(t, graph::dropout(h, dropout));
     }

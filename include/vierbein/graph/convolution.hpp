@@ -1,9 +1,11 @@
-// Convolutions on images, fused with bias and activation.
+// Convolutions on images, fused with bias and activation, and with pooling where a backend can.
 #pragma once
 
 #include <string>
 
 #include "vierbein/core/image.hpp"
+#include "vierbein/graph/elementwise.hpp"
+#include "vierbein/graph/pooling.hpp"
 #include "vierbein/graph/tape.hpp"
 
 namespace vierbein::graph {
@@ -21,13 +23,25 @@ struct convolution_op {
   image_shape image;
   image_window window;
   activation act;
+  image_window pool{};
+  bool pools = false;
   view argument{};
+  view where{};  // the largest pixels
 
   [[nodiscard]] layer layer_of(view y) const {
-    return {image, window, x.value(), w.value(), b ? b.value() : const_view{}, argument, y};
+    return {image,    window, x.value(), w.value(), b ? b.value() : const_view{},
+            argument, y,      pool,      where};
+  }
+
+  [[nodiscard]] index_t cols() const {
+    const image_shape out = window.over(image, w.cols());
+    return pools ? pool.over(out, out.channels).size() : out.size();
   }
 
   void forward(tape<B>& t, view y) {
+    if (pools) {
+      where = t.make(y.rows, y.cols);
+    }
     if (backend::formula::derivative_needs_argument(act)) {
       argument = t.make(y.rows, y.cols);
     }
@@ -54,6 +68,23 @@ struct convolution_op {
   }
 };
 
+template <Backend B>
+var<B> convolve(const convolution_op<B>& op) {
+  const auto& [x, w, b, image, window, act, pool, pools, argument, where] = op;
+  require_window("convolve", image, window);
+  require_columns("convolve", x.cols(), image);
+  require(w.rows() == window.size() * image.channels, "convolve",
+          "the filters have {} rows, expected {} for a window of {} x {} on {} channels", w.rows(),
+          window.size() * image.channels, window.height, window.width, image.channels);
+  require(!b || (b.rows() == 1 && b.cols() == w.cols()), "convolve",
+          "the bias is {} x {}, expected 1 x {}", b ? b.rows() : 0, b ? b.cols() : 0, w.cols());
+  tape<B>& t = *x.owner;
+  if (b) {
+    return t.record(x.rows(), op.cols(), {x, w, b}, op);
+  }
+  return t.record(x.rows(), op.cols(), {x, w}, op);
+}
+
 }  // namespace detail
 
 /// y = act(w * x + b): a convolution of the images x (n, image.size()) with the filters w
@@ -64,20 +95,23 @@ struct convolution_op {
 template <Backend B>
 var<B> convolve(var<B> x, const image_shape& image, const image_window& window, var<B> w, var<B> b,
                 activation act = activation::identity) {
-  require_window("convolve", image, window);
-  require_columns("convolve", x.cols(), image);
-  require(w.rows() == window.size() * image.channels, "convolve",
-          "the filters have {} rows, expected {} for a window of {} x {} on {} channels", w.rows(),
-          window.size() * image.channels, window.height, window.width, image.channels);
-  require(!b || (b.rows() == 1 && b.cols() == w.cols()), "convolve",
-          "the bias is {} x {}, expected 1 x {}", b ? b.rows() : 0, b ? b.cols() : 0, w.cols());
-  tape<B>& t = *x.owner;
-  const detail::convolution_op<B> op{x, w, b, image, window, act};
-  const index_t cols = window.over(image, w.cols()).size();
-  if (b) {
-    return t.record(x.rows(), cols, {x, w, b}, op);
+  return detail::convolve<B>({x, w, b, image, window, act});
+}
+
+/// y = act(max_pool(w * x + b)), in one go where the backend can: the output of the convolution is
+/// then never in memory as a whole.
+template <Backend B>
+var<B> convolve_and_pool(var<B> x, const image_shape& image, const image_window& window, var<B> w,
+                         var<B> b, const image_window& pool,
+                         activation act = activation::identity) {
+  const bool apart = pool.stride >= pool.height && pool.stride >= pool.width && pool.padding == 0;
+  if (backend::pools_convolutions<B> && apart) {
+    require_window("convolve", image, window);
+    require_window("max_pool", window.over(image, w.cols()), pool);
+    return detail::convolve<B>({x, w, b, image, window, act, pool, true});
   }
-  return t.record(x.rows(), cols, {x, w}, op);
+  const auto y = convolve(x, image, window, w, b);
+  return activate(max_pool(y, window.over(image, w.cols()), pool), act);
 }
 
 /// A convolution layer as a shape, like graph::linear: filters "<name>/weight" and, if wanted, a
@@ -110,6 +144,13 @@ struct convolution {
   var<B> operator()(tape<B>& t, var<B> x, activation act = activation::identity) const {
     return convolve(x, in, window, t.parameter(weight), bias >= 0 ? t.parameter(bias) : var<B>{},
                     act);
+  }
+
+  /// act(max_pool(·)) of the same without activation: images of shape pool.over(out, out.channels).
+  template <Backend B>
+  var<B> pooled(tape<B>& t, var<B> x, const image_window& pool, activation act) const {
+    return convolve_and_pool(x, in, window, t.parameter(weight),
+                             bias >= 0 ? t.parameter(bias) : var<B>{}, pool, act);
   }
 };
 
