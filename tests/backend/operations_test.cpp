@@ -114,7 +114,7 @@ TEST_CASE_TEMPLATE("convolutions of images that fill several panels", B, TESTED_
     image_case c;
     index_t n;
   };
-  for (const auto& [c, n] :
+  for (const several& one :
        {several{{{1, 36, 36}, {5, 5, 1, 0}, 6}, 2},     // whole registers of neither side
         several{{{6, 16, 16}, {5, 5, 1, 0}, 16}, 5},    // several images a panel
         several{{{3, 41, 40}, {3, 3, 2, 1}, 20}, 1},    // an image in two panels, in steps, padded
@@ -125,11 +125,11 @@ TEST_CASE_TEMPLATE("convolutions of images that fill several panels", B, TESTED_
         several{{{3, 2, 3}, {5, 5, 1, 2}, 9}, 35},      // the window is larger than the image
         several{{{7, 3, 3}, {3, 3, 1, 0}, 33}, 35}}) {  // one position an image
     for (const bool strided : {false, true}) {
-      CAPTURE(c.image.width);
-      CAPTURE(c.out);
+      CAPTURE(one.c.image.width);
+      CAPTURE(one.c.out);
       CAPTURE(strided);
       agree(make_backend<B>(), strided,
-            [&, c = c, n = n](const auto& b, auto& w) { run_images(b, w, c, n, strided); });
+            [&](const auto& b, auto& w) { run_images(b, w, one.c, one.n, strided); });
     }
   }
 }

@@ -127,6 +127,35 @@ TEST_CASE("a training step that was made before allocates nothing") {
   }
 }
 
+TEST_CASE("a step of convolutions that was made before allocates nothing") {
+  constexpr index_t images = 40;
+  constexpr vb::image_shape shape{1, 24, 24};
+  const vb::image_window pool{2, 2, 2, 0};
+  vb::parameters<float> theta;
+  const auto first = vg::convolution::make(theta, "first", shape, 20, {5, 5, 1, 2});
+  const auto second =
+      vg::convolution::make(theta, "second", pool.over(first.out, 20), 16, {3, 3, 1, 0});
+  theta.initialise(1);
+  const vb::matrix<double> x(images, shape.size(), 0.5);
+  vb::aligned_vector<float> gradient(static_cast<std::size_t>(theta.size()));
+  for (const int threads : {1, 2}) {
+    CAPTURE(threads);
+    vg::tape<B> tape(B{threads});
+    tape.bind(theta.segments(), theta.values());
+    const auto step = [&] {
+      tape.begin(vg::mode::training);
+      const auto h = first.pooled(tape, tape.upload(x.view()), pool, vb::activation::relu);
+      const auto y = second(tape, h, vb::activation::gelu);
+      tape.backward(vg::sum(vg::square(y)), {gradient.data(), theta.size()});
+    };
+    step();
+    step();
+    const allocation_counter counter;
+    step();
+    CHECK(counter.count().value_or(0) == 0);
+  }
+}
+
 TEST_CASE("a smaller step after a larger one allocates nothing") {
   training large(300, 1);
   for (int i = 0; i < 2; ++i) {

@@ -136,10 +136,11 @@ TEST_CASE_TEMPLATE("gradient of a convolution that is pooled", B, DOUBLE_BACKEND
     image_window pool;
   };
   // Pools side by side, with lines between them, over the edge of what is left, and overlapping.
-  for (const auto& [c, pool] : {pooled_case{{{1, 7, 6}, {3, 3, 1, 0}, 3}, {2, 2, 2, 0}},
-                                pooled_case{{{2, 6, 7}, {3, 2, 1, 1}, 8}, {2, 3, 3, 0}},
-                                pooled_case{{{3, 5, 5}, {2, 2, 1, 0}, 17}, {2, 2, 1, 0}},
-                                pooled_case{{{8, 5, 4}, {1, 1, 1, 0}, 16}, {3, 2, 2, 1}}}) {
+  for (const pooled_case& one : {pooled_case{{{1, 7, 6}, {3, 3, 1, 0}, 3}, {2, 2, 2, 0}},
+                                 pooled_case{{{2, 6, 7}, {3, 2, 1, 1}, 8}, {2, 3, 3, 0}},
+                                 pooled_case{{{3, 5, 5}, {2, 2, 1, 0}, 17}, {2, 2, 1, 0}},
+                                 pooled_case{{{8, 5, 4}, {1, 1, 1, 0}, 16}, {3, 2, 2, 1}}}) {
+    const image_case& c = one.c;
     for (const activation act :
          {activation::identity, activation::relu, activation::gelu, activation::tanh}) {
       CAPTURE(c.out);
@@ -148,10 +149,10 @@ TEST_CASE_TEMPLATE("gradient of a convolution that is pooled", B, DOUBLE_BACKEND
       const auto x = add(theta, "x", 2, c.image.size(), 1);
       const auto w = add(theta, "w", c.window.size() * c.image.channels, c.out, 2);
       const auto b = add(theta, "b", 1, c.out, 3);
-      check<B>(theta, [&, image = c.image, window = c.window, pool = pool](auto& t) {
+      check<B>(theta, [&](auto& t) {
         const auto in = 1.25 * t.parameter(x);
-        return project(vg::convolve_and_pool(in, image, window, t.parameter(w), t.parameter(b),
-                                             pool, act)) +
+        return project(vg::convolve_and_pool(in, c.image, c.window, t.parameter(w), t.parameter(b),
+                                             one.pool, act)) +
                project(in, 1);
       });
     }
