@@ -102,7 +102,7 @@ class convolution {
     const bool rectify = act_ == activation::relu && layer_.argument.data == nullptr && !pools();
     each_panel(first, last, [&](const panel& part) {
       const T* const x = find_patches(part, memory);
-      T* const y = pools() ? memory.unpooled : line_of(layer_.y, part.image, part);
+      T* const y = pools() ? memory.dz : line_of(layer_.y, part.image, part);
       find(part, pools() ? unpooled_image(part) : layer_.y.stride, out_.width * out_.channels,
            out_.channels, memory.output);
       const bool gapless = pools() || part.images == 1 || layer_.y.contiguous();
@@ -232,10 +232,9 @@ class convolution {
     index_t* pixel;        // of each pixel in its patch
     index_t* sum;          // of each pixel's row in dW
     index_t* window_line;  // of each line of the window in its patch
-    T* dz;
-    T* unpooled;  // outputs or their gradients, before pooling, without gaps
-    T* result;    // dZ behind the pool
-    T* x;         // copies, with zeros around each image
+    T* dz;                 // before pooling, as the outputs that are to be pooled
+    T* result;             // dZ behind the pool
+    T* x;                  // copies, with zeros around each image
     T* dx;
 
     explicit workspace(const convolution& c) {
@@ -246,7 +245,7 @@ class convolution {
       static thread_local aligned_vector<index_t> places;
       static thread_local aligned_vector<T> numbers;
       index_t* place = enough(places, 6 * m + lines + 2 * (c.depth_ + c.layer_.window.height));
-      T* number = enough(numbers, m * (c.width_ + 2 * c.out_.channels) + 2 * copy);
+      T* number = enough(numbers, 2 * m * c.out_.channels + lanes<T> + 2 * copy);
       const auto take = [](auto*& next, index_t n) { return std::exchange(next, next + n); };
       const auto multiples = [&](index_t count, index_t factor) {
         for (index_t i = 0; i < count; ++i) {
@@ -260,16 +259,15 @@ class convolution {
       listed_patch = take(place, m);
       listed_row = take(place, m);
       line = take(place, lines);
-      line_above = multiples(c.layer_.window.height, -c.out_.width * c.width_);
-      row = multiples(m, c.width_);
+      line_above = multiples(c.layer_.window.height, -c.out_.width * c.out_.channels);
+      row = multiples(m, c.out_.channels);
       sum = multiples(c.depth_, c.width_);
       window_line = multiples(c.layer_.window.height, c.pixel_line_);
       pixel = take(place, c.depth_);
       for (index_t l = 0; l < c.layer_.window.height; ++l) {
         std::iota(pixel + l * c.stretch_, pixel + (l + 1) * c.stretch_, window_line[l]);
       }
-      dz = take(number, m * c.width_);
-      unpooled = take(number, m * c.out_.channels);
+      dz = take(number, m * c.out_.channels + lanes<T>);
       result = take(number, m * c.out_.channels);
       x = take(number, copy);
       dx = take(number, copy);
@@ -415,8 +413,8 @@ class convolution {
     }
   }
 
-  // dz = dy act'(·), where it comes from before pooling, rows in whole registers: dy itself, or
-  // memory.dz.
+  // dz = dy act'(·), before pooling, rows without gaps: dy itself, or memory.dz. Products read dz
+  // in whole registers, and so beyond the end of its rows; dy must not be read beyond its own end.
   const T* argument_gradient(const slab_type& slab, const panel& part,
                              const workspace& memory) const {
     const bool same = act_ == activation::identity;
@@ -424,25 +422,16 @@ class convolution {
       return line_of(slab.dy, part.image, part);
     }
     const const_view known = layer_.argument.data != nullptr ? layer_.argument : layer_.y;
-    const bool widens = width_ != out_.channels;
-    const index_t m = part.lines * out_.width;
     T* to = memory.dz;
-    for (index_t i = part.image; i < part.image + part.images; ++i, to += m * width_) {
-      const T* dz = line_of(slab.dy, i, part);
+    for (index_t i = part.image; i < part.image + part.images; ++i, to += unpooled_image(part)) {
+      const T* const dy = line_of(slab.dy, i, part);
       if (!same) {
-        T* const result = pools() ? memory.result : widens ? memory.unpooled : to;
-        argument_gradient(dz, line_of(known, i, part), results(part), result);
-        dz = result;
+        argument_gradient(dy, line_of(known, i, part), results(part), pools() ? memory.result : to);
+      } else if (!pools()) {
+        std::copy_n(dy, results(part), to);
       }
       if (pools()) {
-        T* const whole = widens ? memory.unpooled : to;
-        spread(part, i, dz, whole);
-        dz = whole;
-      }
-      for (index_t p = 0; p < m && dz != to; ++p) {
-        T* const row = to + p * width_;
-        image_kernels::copy_short(dz + p * out_.channels, out_.channels, row);
-        std::fill(row + out_.channels, row + width_, T{0});
+        spread(part, i, same ? dy : memory.result, to);
       }
     }
     return memory.dz;
@@ -483,7 +472,7 @@ class convolution {
                              .length = out_.width,
                              .step = layer_.window.stride * layer_.image.channels,
                              .b = dz + o,
-                             .b_stride = width_,
+                             .b_stride = out_.channels,
                              .start = nullptr,
                              .rectify = false,
                              .end = nullptr,
@@ -493,7 +482,7 @@ class convolution {
     });
   }
 
-  // sums += Σ dz(p, ·)
+  // sums += Σ dz(p, ·); like those of dW, sums beyond the last output mean nothing.
   VIERBEIN_WHOLE_REGISTERS void add_rows(const T* dz, index_t m, T* sums) const {
     constexpr index_t together = 4;
     for (index_t o = 0; o < width_; o += lanes<T>) {
@@ -501,11 +490,11 @@ class convolution {
       index_t p = 0;
       for (; p + together <= m; p += together) {
         for (index_t i = 0; i < together; ++i) {
-          partial[i] += at(dz + (p + i) * width_ + o);
+          partial[i] += at(dz + (p + i) * out_.channels + o);
         }
       }
       for (; p < m; ++p) {
-        partial[0] += at(dz + p * width_ + o);
+        partial[0] += at(dz + p * out_.channels + o);
       }
       at(sums + o) += (partial[0] + partial[1]) + (partial[2] + partial[3]);
     }
