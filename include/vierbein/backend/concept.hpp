@@ -52,6 +52,11 @@ struct affine_layer {
 /// pixels outside the image being 0. k = (row · window.width + column) · channels + channel. A row
 /// of y is itself an image, of shape window.over(image, out); as (n · positions, out) its values
 /// are the product of all patches with w. `argument` (act's argument, like y) may be empty.
+///
+/// With `where`, what the window gives is pooled before the activation: y = act(max pool of bias +
+/// Σ ...), and y, argument and where are of shape pool.over(window.over(image, out), out). `where`
+/// receives what host::pool writes. The windows of the pool lie side by side (stride >= height and
+/// width) and have no padding. Only backends with `pools_convolutions` = true compute that.
 template <class T, class Space>
 struct convolution_layer {
   image_shape image;

@@ -70,8 +70,8 @@ class flush_subnormals {
 }  // namespace detail
 
 /// OpenMP threads, and for products an engine (backend/engine); convolutions have a kernel of their
-/// own, in the backend's scalar. Work is cut into chunks whose size
-/// depends on the work alone, so results are the same bit for bit whatever the number of threads.
+/// own, in the backend's scalar. Work is cut into chunks whose size depends on the work alone, so
+/// results are the same bit for bit whatever the number of threads.
 template <Scalar T, ProductEngine Engine = engine::tiled>
 class basic_cpu : public host<basic_cpu<T, Engine>, T> {
  public:
