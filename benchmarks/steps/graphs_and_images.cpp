@@ -4,7 +4,7 @@
 //                    molecules of 19 to 22 atoms
 //     convolutional  LeNet with 16 and 32 channels, dense layers 120-84, images 1 x 36 x 36, two
 //                    tasks of ten classes with heads 64-10, batch 128
-//     bf16/...       the same with products in bfloat16
+//     bf16/...       the same with products in bfloat16; convolutions stay in float
 #include "harness.hpp"
 #include "vierbein/encoder/convolutional.hpp"
 #include "vierbein/encoder/dmpnn.hpp"

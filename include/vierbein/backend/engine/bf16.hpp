@@ -180,9 +180,9 @@ struct require_float {
 ///
 /// (Henry, Tang and Heinecke 2019, "Leveraging the bfloat16 artificial intelligence datatype for
 /// higher-precision computations".) Parameters, gradients, the optimiser and all that is not a
-/// product stay in float. Numbers of more than 3.38e38 count as infinite, those below 1.2e-38 as
-/// zero, and with several parts an infinite number makes NaN. `Unit` is for tests; where the
-/// operating system refuses tiles, registers take their place.
+/// product, and convolutions, stay in float. Numbers of more than 3.38e38 count as infinite, those
+/// below 1.2e-38 as zero, and with several parts an infinite number makes NaN. `Unit` is for tests;
+/// where the operating system refuses tiles, registers take their place.
 template <int Parts = 1, bf16_unit Unit = best_bf16_unit>
 struct bf16 {
   static_assert(Parts >= 1 && Parts <= 3, "engine::bf16: a float has one, two or three parts");
