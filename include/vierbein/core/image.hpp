@@ -1,8 +1,6 @@
 // Shapes of images, and of windows that move over them.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <string>
 
 #include "vierbein/core/error.hpp"
@@ -21,8 +19,8 @@ struct image_shape {
   [[nodiscard]] constexpr index_t pixels() const { return height * width; }
   [[nodiscard]] constexpr index_t size() const { return pixels() * channels; }
   [[nodiscard]] std::string describe() const {
-    return fmt::format("{} channel{} of {} x {} pixels", channels, channels == 1 ? "" : "s", height,
-                       width);
+    return formatted("{} channel{} of {} x {} pixels", channels, channels == 1 ? "" : "s", height,
+                     width);
   }
 
   template <class Visitor>
@@ -57,17 +55,16 @@ inline void require_image(const char* place, const image_shape& image) {
   const auto fits = [](index_t extent) { return extent > 0 && extent <= most; };
   if (!fits(image.channels) || !fits(image.height) || !fits(image.width) ||
       image.height > most / image.width || image.channels > most / (image.height * image.width)) {
-    throw error(place,
-                fmt::format("expected images of at least one pixel and one channel, found {}",
-                            image.describe()));
+    throw error(place, formatted("expected images of at least one pixel and one channel, found {}",
+                                 image.describe()));
   }
 }
 
 /// Throws unless the rows of a matrix with so many columns can be such images.
 inline void require_columns(const char* place, index_t cols, const image_shape& image) {
   if (cols != image.size()) {
-    throw error(place, fmt::format("the input has {} columns, expected {} for {}", cols,
-                                   image.size(), image.describe()));
+    throw error(place, formatted("the input has {} columns, expected {} for {}", cols, image.size(),
+                                 image.describe()));
   }
 }
 

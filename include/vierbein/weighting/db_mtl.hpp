@@ -1,8 +1,6 @@
 // Gradients of log losses, brought to the length of the longest.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -52,8 +50,8 @@ struct db_mtl {
       double longest = 0;
       for (std::size_t i = 0; i < loss.size(); ++i) {
         if (!(loss[i] > 0)) {
-          throw error(place, fmt::format("the loss of task {} must be positive, but is {}",
-                                         tasks.label(i), loss[i]));
+          throw error(place, formatted("the loss of task {} must be positive, but is {}",
+                                       tasks.label(i), loss[i]));
         }
         lengths[i] = gradient_norm(gram, i) / (loss[i] + 1e-8);
         longest = std::max(longest, lengths[i]);

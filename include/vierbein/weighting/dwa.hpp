@@ -69,9 +69,9 @@ struct dwa {
     for (std::size_t t = 0; t < mean.size(); ++t) {
       if (mean[t] < 0 || std::isinf(mean[t])) {
         throw error("weighting::dwa",
-                    fmt::format("the mean loss of task {} must be finite and not negative, but "
-                                "is {}",
-                                task_label(names, t), mean[t]));
+                    formatted("the mean loss of task {} must be finite and not negative, but "
+                              "is {}",
+                              task_label(names, t), mean[t]));
       }
     }
     for (std::size_t t = 0; t < mean.size(); ++t) {

@@ -128,8 +128,8 @@ struct famo {
     for (std::size_t t = 0; t < l.size(); ++t) {
       if (l.has(t) && l[t] < bound(t)) {
         throw error("weighting::famo",
-                    fmt::format("the loss of task {} must not be below its bound {}, but is {}",
-                                task_label(names, t), bound(t), l[t]));
+                    formatted("the loss of task {} must not be below its bound {}, but is {}",
+                              task_label(names, t), bound(t), l[t]));
       }
     }
   }

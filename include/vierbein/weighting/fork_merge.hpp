@@ -92,7 +92,7 @@ struct fork_merge {
       p.epochs = epochs;
       p.result = result;
       for (const std::size_t k : sizes) {
-        p.branches.push_back(make_branch(fmt::format("top {}", k), std::span(ranking).first(k)));
+        p.branches.push_back(make_branch(formatted("top {}", k), std::span(ranking).first(k)));
       }
     } else {
       p.rehearsal = true;
@@ -100,7 +100,7 @@ struct fork_merge {
       p.epochs = pruning_epochs;
       p.result = branch_result::best_of_round;
       for (const std::size_t a : ranking) {
-        p.branches.push_back(make_branch(fmt::format("with {}", tasks.names[a]), std::span(&a, 1)));
+        p.branches.push_back(make_branch(formatted("with {}", tasks.names[a]), std::span(&a, 1)));
       }
     }
     p.scorings = static_cast<std::size_t>(std::max(1.0, std::round(p.epochs)));
@@ -126,7 +126,7 @@ struct fork_merge {
     require(std::isfinite(score[order[0]]), place,
             "no branch of {} has a finite score for the target '{}': a smaller learning rate may "
             "help",
-            ranked ? fmt::format("round {}", rounds + 1) : "the pruning", target);
+            ranked ? formatted("round {}", rounds + 1) : "the pruning", target);
     if (ranked) {
       merge(oracle, score, order, alpha);
     } else {

@@ -57,9 +57,9 @@ struct gls {
     double sum = 0;
     for (std::size_t t = 0; t < l.size(); ++t) {
       if (l.has(t) && l[t] < 0) {
-        throw error("weighting::gls", fmt::format("the loss of task {} must not be negative, but "
-                                                  "is {}",
-                                                  task_label(names, t), l[t]));
+        throw error("weighting::gls", formatted("the loss of task {} must not be negative, but "
+                                                "is {}",
+                                                task_label(names, t), l[t]));
       }
       sum += l.has(t) ? std::log(l[t]) : 0.0;
     }

@@ -1,8 +1,6 @@
 // Gradients of one length, longer for tasks that train slowly.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -83,8 +81,8 @@ struct gradnorm {
       for (std::size_t i = 0; i < loss.size(); ++i) {
         memory& task = state[tasks[i]];
         if (!(loss[i] > 0)) {
-          throw error(place, fmt::format("the loss of task {} must be positive, but is {}",
-                                         tasks.label(i), loss[i]));
+          throw error(place, formatted("the loss of task {} must be positive, but is {}",
+                                       tasks.label(i), loss[i]));
         }
         if (reference == baseline::first_step && task.first_loss == 0) {
           task.first_loss = loss[i];

@@ -1,8 +1,6 @@
 // The shortest vector in the convex hull of the gradients.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <cstddef>
 #include <span>
 #include <string>
@@ -73,10 +71,9 @@ struct mgda {
         const bool by_loss = normalisation != gradient_normalisation::l2;
         const bool by_length = normalisation != gradient_normalisation::loss;
         if (by_loss && !(loss[i] > 0)) {
-          throw error(place,
-                      fmt::format("the loss of task {} must be positive to divide by, but is "
-                                  "{}",
-                                  tasks.label(i), loss[i]));
+          throw error(place, formatted("the loss of task {} must be positive to divide by, but is "
+                                       "{}",
+                                       tasks.label(i), loss[i]));
         }
         lengths[i] = (by_loss ? loss[i] : 1) * (by_length && length > 0 ? length : 1);
       }

@@ -140,8 +140,7 @@ inline std::size_t find_target(const std::vector<std::string>& names, const std:
   for (const std::string& name : names) {
     known += (known.empty() ? "" : ", ") + name;
   }
-  throw error(policy,
-              fmt::format("there is no task '{}' to be the target among {}", target, known));
+  throw error(policy, formatted("there is no task '{}' to be the target among {}", target, known));
 }
 
 }  // namespace weighting

@@ -114,8 +114,8 @@ struct stch {
       for (std::size_t t = 0; t < mean.size(); ++t) {
         if (mean[t] <= 0 || std::isinf(mean[t])) {
           throw error("weighting::stch",
-                      fmt::format("the mean loss of task {} must be finite and positive, but is {}",
-                                  task_label(names, t), mean[t]));
+                      formatted("the mean loss of task {} must be finite and positive, but is {}",
+                                task_label(names, t), mean[t]));
         }
         nadir[t] = std::isnan(mean[t]) ? 1.0 : mean[t];
       }

@@ -84,8 +84,8 @@ inline void require_above(losses l, double bound, const std::vector<std::string>
   require_finite(l, names, policy);
   for (std::size_t t = 0; t < l.size(); ++t) {
     if (l.has(t) && !(l[t] > bound)) {
-      throw error(policy, fmt::format("the loss of task {} must be greater than {}, but is {}",
-                                      task_label(names, t), bound, l[t]));
+      throw error(policy, formatted("the loss of task {} must be greater than {}, but is {}",
+                                    task_label(names, t), bound, l[t]));
     }
   }
 }
