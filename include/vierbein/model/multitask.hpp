@@ -184,27 +184,11 @@ class multitask_model {
   /// outputs) a task, regression in the labels' units, classification as probabilities. Who
   /// predicts again and again keeps a `predictor`.
   template <Backend B>
-  std::vector<matrix<double>> predict(const B& backend, const input_set& inputs) const {
-    check_shape(inputs);
-    workspace<B> work(backend, theta_);
-    std::vector<matrix<double>> out;
-    resize_predictions(inputs.size(), out);
-    predict_into(work, inputs, -1,
-                 [&](index_t t) -> auto& { return out[static_cast<std::size_t>(t)]; });
-    return out;
-  }
+  std::vector<matrix<double>> predict(const B& backend, const input_set& inputs) const;
 
   /// The same for task t alone.
   template <Backend B>
-  matrix<double> predict(const B& backend, const input_set& inputs, index_t t) const {
-    check_shape(inputs);
-    require(t >= 0 && t < tasks_.size(), "model", "there is no task number {}", t);
-    workspace<B> work(backend, theta_);
-    matrix<double> out(inputs.size(),
-                       tasks_.visit(t, [](const auto& head) { return head.outputs(); }));
-    predict_into(work, inputs, t, [&](index_t) -> auto& { return out; });
-    return out;
-  }
+  matrix<double> predict(const B& backend, const input_set& inputs, index_t t) const;
 
   /// `predict` for many calls, a row at a time perhaps: memory and the parameters on the device are
   /// kept from call to call, so that a call with as many rows as the one before allocates nothing.
@@ -222,30 +206,7 @@ class multitask_model {
   /// Points of every task, (rows, ·): see points_of.
   template <Backend B>
   std::vector<matrix<double>> coordinates(const B& backend, const input_set& inputs,
-                                          points_of kind) const {
-    check_shape(inputs);
-    require(kind != points_of::flat || Alignment::needs == alignment::latent_space::flat, "model",
-            "it has no common frame, which GATE would give it");
-    std::vector<matrix<double>> out(static_cast<std::size_t>(tasks_.size()));
-    workspace<B> work(backend, theta_);
-    each_chunk(work, inputs, -1, [&](auto& tape, const auto& numbers, auto& views, index_t first) {
-      const auto points = kind == points_of::flat     ? views.flat()
-                          : kind == points_of::latent ? views.latent()
-                                                      : views.hidden();
-      const index_t n = views.rows();
-      for (std::size_t k = 0; k < numbers.size(); ++k) {
-        auto& rows = out[static_cast<std::size_t>(numbers[k])];
-        if (rows.empty()) {
-          rows = matrix<double>(inputs.size(), points.cols());
-        }
-        // Without a latent encoder all tasks share the representation.
-        const index_t block = points.rows() == n ? 0 : static_cast<index_t>(k);
-        tape.backend().download(points.value().row_range(block * n, n),
-                                rows.view().row_range(first, n));
-      }
-    });
-    return out;
-  }
+                                          points_of kind) const;
 
  private:
   // The parameters of task t, which is the next one.
@@ -393,6 +354,64 @@ class multitask_model {
   std::vector<task_module> modules_;
   std::vector<segment_id> scaling_;
 };
+
+// Outside of the class these are no inline functions, so that vierbein::compiled (compiled.hpp) can
+// keep them for common models.
+
+template <class EncoderPolicy, class Alignment, class Tasks, Scalar T>
+template <Backend B>
+std::vector<matrix<double>> multitask_model<EncoderPolicy, Alignment, Tasks, T>::predict(
+    const B& backend, const input_set& inputs) const {
+  check_shape(inputs);
+  workspace<B> work(backend, theta_);
+  std::vector<matrix<double>> out;
+  resize_predictions(inputs.size(), out);
+  predict_into(work, inputs, -1,
+               [&](index_t t) -> auto& { return out[static_cast<std::size_t>(t)]; });
+  return out;
+}
+
+template <class EncoderPolicy, class Alignment, class Tasks, Scalar T>
+template <Backend B>
+matrix<double> multitask_model<EncoderPolicy, Alignment, Tasks, T>::predict(const B& backend,
+                                                                            const input_set& inputs,
+                                                                            index_t t) const {
+  check_shape(inputs);
+  require(t >= 0 && t < tasks_.size(), "model", "there is no task number {}", t);
+  workspace<B> work(backend, theta_);
+  matrix<double> out(inputs.size(),
+                     tasks_.visit(t, [](const auto& head) { return head.outputs(); }));
+  predict_into(work, inputs, t, [&](index_t) -> auto& { return out; });
+  return out;
+}
+
+template <class EncoderPolicy, class Alignment, class Tasks, Scalar T>
+template <Backend B>
+std::vector<matrix<double>> multitask_model<EncoderPolicy, Alignment, Tasks, T>::coordinates(
+    const B& backend, const input_set& inputs, points_of kind) const {
+  check_shape(inputs);
+  require(kind != points_of::flat || Alignment::needs == alignment::latent_space::flat, "model",
+          "it has no common frame, which GATE would give it");
+  std::vector<matrix<double>> out(static_cast<std::size_t>(tasks_.size()));
+  workspace<B> work(backend, theta_);
+  each_chunk(work, inputs, -1, [&](auto& tape, const auto& numbers, auto& views, index_t first) {
+    const auto points = kind == points_of::flat     ? views.flat()
+                        : kind == points_of::latent ? views.latent()
+                                                    : views.hidden();
+    const index_t n = views.rows();
+    for (std::size_t k = 0; k < numbers.size(); ++k) {
+      auto& rows = out[static_cast<std::size_t>(numbers[k])];
+      if (rows.empty()) {
+        rows = matrix<double>(inputs.size(), points.cols());
+      }
+      // Without a latent encoder all tasks share the representation.
+      const index_t block = points.rows() == n ? 0 : static_cast<index_t>(k);
+      tape.backend().download(points.value().row_range(block * n, n),
+                              rows.view().row_range(first, n));
+    }
+  });
+  return out;
+}
 
 /// A model from its parts: `multitask(encoder::mlp{}, tasks{regression("a"), binary("b")},
 /// alignment::gate{})`. The scalar of its parameters is float, or `multitask<double>(...)`.

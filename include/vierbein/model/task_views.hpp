@@ -55,7 +55,7 @@ class task_views {
         return static_cast<index_t>(i);
       }
     }
-    throw error("alignment", fmt::format("no task is called '{}'", name));
+    throw error("alignment", formatted("no task is called '{}'", name));
   }
 
   /// 0 ... N-1

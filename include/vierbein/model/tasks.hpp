@@ -106,7 +106,7 @@ class tasks {
           },
           head);
     } catch (const error& problem) {
-      throw error(fmt::format("task '{}'", name), problem.what());
+      throw error(formatted("task '{}'", name), problem.what());
     }
     entries_.push_back({std::move(name), std::move(head)});
   }

@@ -340,13 +340,14 @@ inline index_t best_source(const std::vector<matrix<double>>& points,
 }
 
 /// `add_task` with everything given; `pool` may be null.
-template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
+template <Backend B, class Model, class Dataset>
 std::pair<Model, history> add_one_task(const B& device, const Model& model,
-                                       const task<Head>& target, const Dataset& data,
-                                       const prepared_pool<Model>* pool, const addition& options,
-                                       const Optimizer& optimizer, Callbacks&... callbacks) {
+                                       const std::string& target_name,
+                                       const typename Model::tasks_type::head_type& target_head,
+                                       const Dataset& data, const prepared_pool<Model>* pool,
+                                       const addition& options, const any_optimizer<B>& optimizer,
+                                       callback::group& callbacks) {
   using T = typename Model::scalar;
-  require_training<B, T, Optimizer, weighting::equal>();
   options.train.validate();
   options.validate();
   data.check();
@@ -355,12 +356,12 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   Model extended = model;
   const bool own_trunk = options.trunk == trunk_policy::tuned_copy;
   const index_t t =
-      extended.append(target.name, target.head, origin_of(options.trunk), options.train.seed);
+      extended.append(target_name, target_head, origin_of(options.trunk), options.train.seed);
 
   const auto sources = source_tasks(model);
   require(!sources.empty(), "add_task", "all tasks of the model were added, none is a source");
   const auto [train_rows, validation_rows] =
-      labelled_training_rows(data.at(target.name), options.train);
+      labelled_training_rows(data.at(target_name), options.train);
   const std::vector<index_t> numbers{t};
   label_table labels(extended, numbers, data, train_rows);
 
@@ -466,7 +467,7 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
     }
     return record(tape, all_rows, aligned);
   };
-  const task_selection added{numbers, {target.name}, {0}};
+  const task_selection added{numbers, {target_name}, {0}};
   const auto validate = [&](graph::tape<B>& tape) -> std::vector<verdict> {
     if (validation_rows.empty()) {
       return {};
@@ -483,9 +484,14 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   const auto& labelled = labels.rows_of_task()[0];
   data::sampler::shuffled::state batches({.batch = options.train.batch}, labelled, {},
                                          options.train.seed);
-  weighting::equal equal;
-  history result = run_training(device, extended.theta(), options.train, {target.name}, batches,
-                                optimizer, equal, step, validate, no_probe, callbacks...);
+  weighting::any<loss_based> equal(weighting::equal{});
+  optimizer.validate();
+  const auto follow = steer<B, weighting::any<loss_based>, false>(
+      device, extended.theta(), added.names, options.train, equal, std::nullopt, no_probe);
+  batch_order_of order(batches);
+  training_problem_of<B, decltype(step), decltype(validate)> problem(step, validate);
+  history result = training_loop(device, extended.theta(), options.train, added.names, order,
+                                 optimizer, *follow, problem, callbacks);
   std::size_t i = 0;
   for (const bool frozen : frozen_before) {
     extended.theta().freeze(static_cast<segment_id>(i++), frozen);
@@ -508,9 +514,11 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
 template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
 Model add_task(const B& backend, const Model& model, const task<Head>& target, const Dataset& data,
                const addition& options, const Optimizer& optimizer, Callbacks... callbacks) {
-  const detail::prepared_pool<Model>* const no_pool = nullptr;
-  return detail::add_one_task(backend, model, target, data, no_pool, options, optimizer,
-                              callbacks...)
+  detail::require_training<B, typename Model::scalar, Optimizer, weighting::equal>();
+  const auto update = detail::erase_optimizer<B>(optimizer);
+  callback::group all(callbacks...);
+  return detail::add_one_task<B, Model, Dataset>(backend, model, target.name, target.head, data,
+                                                 nullptr, options, *update, all)
       .first;
 }
 template <Backend B, class Model, class Head, class Dataset, class Optimizer, class... Callbacks>
@@ -520,9 +528,12 @@ Model add_task(const B& backend, const Model& model, const task<Head>& target, c
   if (!detail::addition_is_aligned(model, options)) {
     return add_task(backend, model, target, data, options, optimizer, callbacks...);
   }
+  detail::require_training<B, typename Model::scalar, Optimizer, weighting::equal>();
   const auto prepared = detail::prepare_pool(backend, model, pool, options);
-  return detail::add_one_task(backend, model, target, data, &prepared, options, optimizer,
-                              callbacks...)
+  const auto update = detail::erase_optimizer<B>(optimizer);
+  callback::group all(callbacks...);
+  return detail::add_one_task<B, Model, Dataset>(backend, model, target.name, target.head, data,
+                                                 &prepared, options, *update, all)
       .first;
 }
 
@@ -549,6 +560,7 @@ Model add_tasks(const B& backend, const Model& model,
                 const std::vector<target_task<Head, Dataset>>& targets,
                 const typename Model::input_set* pool, const addition& options,
                 const Optimizer& optimizer, Added&& added) {
+  detail::require_training<B, typename Model::scalar, Optimizer, weighting::equal>();
   auto names = model.task_list();
   for (const auto& target : targets) {
     names.add(target.what);
@@ -565,6 +577,8 @@ Model add_tasks(const B& backend, const Model& model,
     guard.emplace();
   }
 
+  const auto update = detail::erase_optimizer<B>(optimizer);
+  callback::group nobody;
   const auto count = static_cast<index_t>(targets.size());
   std::vector<std::optional<Model>> results(targets.size());
   std::atomic<index_t> failed = count;  // the first of those that did
@@ -579,9 +593,9 @@ Model add_tasks(const B& backend, const Model& model,
     }
     try {
       const auto& target = targets[static_cast<std::size_t>(i)];
-      auto [extended, record] =
-          detail::add_one_task(backend, model, target.what, target.data,
-                               use_pool ? &prepared : nullptr, each, optimizer);
+      auto [extended, record] = detail::add_one_task<B, Model, Dataset>(
+          backend, model, target.what.name, target.what.head, target.data,
+          use_pool ? &prepared : nullptr, each, *update, nobody);
       results[static_cast<std::size_t>(i)] = std::move(extended);
       const std::lock_guard lock(one_at_a_time);
       added(static_cast<std::size_t>(i), record);

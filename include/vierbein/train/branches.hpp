@@ -66,7 +66,7 @@ struct branch_report {
 
 /// Trains branches of a model. What a branch of one name leaves behind, its place in the rows, its
 /// optimiser's state and its best parameters, is there for the next branch of that name.
-template <Backend B, class Model, class Optimizer>
+template <Backend B, class Model>
 class branch_trainer {
  public:
   using scalar = typename B::scalar;
@@ -77,7 +77,7 @@ class branch_trainer {
   branch_trainer(const B& device, const Model& model, const typename Model::input_set& inputs,
                  const label_table& labels, const task_selection& tasks,
                  const task_selection& target, std::span<const index_t> development,
-                 const training& options, const Optimizer& optimizer)
+                 const training& options, const any_optimizer<B>& optimizer)
       : device_(device),
         model_(model),
         inputs_(inputs),
@@ -177,7 +177,7 @@ class branch_trainer {
     std::vector<range> trainable;
     std::optional<row_cursor> together;  // rows with a label of any of its tasks
     std::vector<row_cursor> alone;       // rows of each of its tasks
-    std::optional<typename Optimizer::template state<B>> optimizer;
+    std::unique_ptr<optimizer_state<B>> optimizer;
     backend::buffer<B> best;
     double best_score = -std::numeric_limits<double>::infinity();
 
@@ -226,7 +226,7 @@ class branch_trainer {
       s.together.emplace(any, stream(b.name, "together"));
     }
     if (!s.optimizer || !keep_optimizer) {
-      s.optimizer.emplace(optimizer_, device_, model_.theta().size());
+      s.optimizer = optimizer_.state(device_, model_.theta().size());
     }
     return s;
   }
@@ -311,7 +311,7 @@ class branch_trainer {
       if (!train_step(b, s, with, chance, only, theta,
                       from + (to - from) * static_cast<double>(i) / static_cast<double>(steps),
                       report)) {
-        report.failure += fmt::format(" in round {}, step {}", round + 1, i + 1);
+        report.failure += formatted(" in round {}, step {}", round + 1, i + 1);
         return report;
       }
       if (interrupt_guards > 0 && interrupted()) {
@@ -363,8 +363,8 @@ class branch_trainer {
       const bool of_task = i < with.counted.size();
       if (!std::isfinite(with.values[i])) {
         report.failure =
-            fmt::format("branch '{}': the loss of {} is not finite", b.name,
-                        of_task ? "task '" + tasks_.names[with.counted[i]] + "'" : "the alignment");
+            formatted("branch '{}': the loss of {} is not finite", b.name,
+                      of_task ? "task '" + tasks_.names[with.counted[i]] + "'" : "the alignment");
         return false;
       }
       if (of_task) {
@@ -400,7 +400,7 @@ class branch_trainer {
   const task_selection& target_;
   std::span<const index_t> development_;
   const training& options_;
-  const Optimizer& optimizer_;
+  const any_optimizer<B>& optimizer_;
   std::map<std::string, state> states_;
   double trained_ = 0;
   std::vector<std::unique_ptr<slot>> slots_;

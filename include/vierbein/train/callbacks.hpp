@@ -23,11 +23,13 @@
 #include <cstdio>
 #include <fstream>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "vierbein/core/error.hpp"
 #include "vierbein/train/history.hpp"
@@ -179,16 +181,90 @@ void end(const history& h, Cs&... callbacks) {
   (one(callbacks), ...);
 }
 
+/// A callback of any type, behind virtual functions.
+class listener {
+ public:
+  virtual ~listener() = default;
+  virtual void begin(const progress_info& info) = 0;
+  virtual void step(const progress_info& info) = 0;
+  virtual void weighed(const step_record& record) = 0;
+  [[nodiscard]] virtual bool epoch(const history& h, const progress_info& info) = 0;
+  virtual void end(const history& h) = 0;
+};
+
+template <class C>
+class listener_of final : public listener {
+ public:
+  explicit listener_of(C& callback) : callback_(callback) {}
+  void begin(const progress_info& info) override { callback::begin(info, callback_); }
+  void step(const progress_info& info) override { callback::step(info, callback_); }
+  void weighed(const step_record& record) override { callback::weighed(record, callback_); }
+  [[nodiscard]] bool epoch(const history& h, const progress_info& info) override {
+    return callback::epoch(h, info, callback_);
+  }
+  void end(const history& h) override { callback::end(h, callback_); }
+
+ private:
+  C& callback_;
+};
+
+/// Refers to `callback`, which must outlive it.
+template <class C>
+std::unique_ptr<listener> listen(C& callback) {
+  return std::make_unique<listener_of<C>>(callback);
+}
+
+/// Several callbacks of any types, in order, as one callback: what tells it is compiled once.
+class group {
+ public:
+  template <class... Cs>
+  explicit group(Cs&... callbacks) {
+    (require_callback<Cs>(), ...);
+    (all_.push_back(listen(callbacks)), ...);
+  }
+
+  void on_begin(const progress_info& info) {
+    for (const auto& l : all_) {
+      l->begin(info);
+    }
+  }
+  void on_step(const progress_info& info) {
+    for (const auto& l : all_) {
+      l->step(info);
+    }
+  }
+  void on_weights(const step_record& record) {
+    for (const auto& l : all_) {
+      l->weighed(record);
+    }
+  }
+  [[nodiscard]] bool on_epoch(const history& h, const progress_info& info) {
+    bool go_on = true;
+    for (const auto& l : all_) {
+      go_on = l->epoch(h, info) && go_on;
+    }
+    return go_on;
+  }
+  void on_end(const history& h) {
+    for (const auto& l : all_) {
+      l->end(h);
+    }
+  }
+
+ private:
+  std::vector<std::unique_ptr<listener>> all_;
+};
+
 /// A duration for people: "8 s", "3 min 05 s", "2 h 07 min".
 [[nodiscard]] inline std::string duration(double seconds) {
   const auto whole = static_cast<long long>(std::llround(std::clamp(seconds, 0.0, 1e12)));
   if (whole < 60) {
-    return fmt::format("{} s", whole);
+    return formatted("{} s", whole);
   }
   if (whole < 3600) {
-    return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+    return formatted("{} min {:02} s", whole / 60, whole % 60);
   }
-  return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+  return formatted("{} h {:02} min", whole / 3600, whole / 60 % 60);
 }
 
 /// Shows how far the training is, with the loss and the time left. On a terminal it is one line
@@ -228,8 +304,8 @@ struct progress {
 
   void on_epoch(const history& h, const progress_info& info) {
     if (!h.epochs.empty() && !h.epochs.back().note.empty()) {
-      print(fmt::format("{}{}{}\n", last.terminal ? "\r\x1b[K" : "", prefix(info.name),
-                        h.epochs.back().note));
+      print(formatted("{}{}{}\n", last.terminal ? "\r\x1b[K" : "", prefix(info.name),
+                      h.epochs.back().note));
     }
     if (last.terminal || due(info)) {
       show(info);
@@ -247,9 +323,9 @@ struct progress {
     if (last.terminal) {
       std::fputs("\r\x1b[K", out);
     }
-    print(fmt::format("{}{} after {} epochs in {}, best epoch {}\n", prefix(last.name),
-                      h.interrupted ? "interrupted" : "finished", h.epochs.size(),
-                      duration(seconds()), h.best_epoch));
+    print(formatted("{}{} after {} epochs in {}, best epoch {}\n", prefix(last.name),
+                    h.interrupted ? "interrupted" : "finished", h.epochs.size(),
+                    duration(seconds()), h.best_epoch));
   }
 
  private:
@@ -263,7 +339,7 @@ struct progress {
       draw(info);
       return;
     }
-    print(fmt::format("{}{}\n", prefix(info.name), status(info)));
+    print(formatted("{}{}\n", prefix(info.name), status(info)));
     last.at = info.elapsed;
     // The tenth that was reached, so that lines do not drift away from whole tenths.
     last.fraction = std::floor(info.fraction() * 10 + 1e-9) / 10;
@@ -278,11 +354,11 @@ struct progress {
     std::string bar;
     if (width >= 5) {
       const auto full = static_cast<std::size_t>(info.fraction() * static_cast<double>(width));
-      bar = fmt::format("[{}{}] ", std::string(full, '#'),
-                        std::string(static_cast<std::size_t>(width) - full, '.'));
+      bar = formatted("[{}{}] ", std::string(full, '#'),
+                      std::string(static_cast<std::size_t>(width) - full, '.'));
     }
     // The cursor returns to the beginning: whatever is written next, writes over this line.
-    print(fmt::format("\r{}{}{}\x1b[K\r", before, bar, after));
+    print(formatted("\r{}{}{}\x1b[K\r", before, bar, after));
     last.at = info.elapsed;
     last.fraction = info.fraction();
   }
@@ -295,21 +371,21 @@ struct progress {
   }
 
   [[nodiscard]] static std::string status(const progress_info& info) {
-    std::string text = fmt::format("{:3.0f} %", std::floor(100 * info.fraction() + 1e-9));
-    text += fmt::format(", epoch {}/{}",
-                        std::min(info.epoch + (info.step > 0 ? 1 : 0), info.epochs), info.epochs);
+    std::string text = formatted("{:3.0f} %", std::floor(100 * info.fraction() + 1e-9));
+    text += formatted(", epoch {}/{}", std::min(info.epoch + (info.step > 0 ? 1 : 0), info.epochs),
+                      info.epochs);
     if (!std::isnan(info.loss)) {
-      text += fmt::format(", loss {:.4g}", info.loss);
+      text += formatted(", loss {:.4g}", info.loss);
     }
     if (!std::isnan(info.left)) {
-      text += fmt::format(", {} left", duration(info.left));
+      text += formatted(", {} left", duration(info.left));
     }
     return text;
   }
 
   [[nodiscard]] std::string prefix(std::string_view name) const {
     const std::string_view text = label.empty() ? name : std::string_view(label);
-    return text.empty() ? std::string() : fmt::format("{}: ", text);
+    return text.empty() ? std::string() : formatted("{}: ", text);
   }
 
   void print(const std::string& text) const {

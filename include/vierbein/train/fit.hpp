@@ -1,11 +1,14 @@
 // Trains a multi-task model.
 #pragma once
 
-#include <numeric>
+#include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "vierbein/core/function_ref.hpp"
 #include "vierbein/data/dataset.hpp"
 #include "vierbein/data/sampler.hpp"
 #include "vierbein/data/split.hpp"
@@ -47,8 +50,8 @@ inline std::pair<std::vector<index_t>, std::vector<index_t>> training_rows(
   return {std::move(train), std::move(validation)};
 }
 
-/// The sampler that the options ask for. One type, so that the loop is compiled once.
-class batch_source {
+/// The sampler that the options ask for.
+class batch_source final : public batch_order {
  public:
   batch_source(const training& options, std::span<const index_t> rows,
                std::span<const std::vector<index_t>> rows_of_task)
@@ -58,13 +61,13 @@ class batch_source {
                    : states(data::sampler::shuffled::state({.batch = options.batch}, rows,
                                                            rows_of_task, options.seed))) {}
 
-  void begin_epoch(index_t epoch) {
+  void begin_epoch(index_t epoch) override {
     std::visit([epoch](auto& s) { s.begin_epoch(epoch); }, state_);
   }
-  [[nodiscard]] index_t batches() const {
+  [[nodiscard]] index_t batches() const override {
     return std::visit([](const auto& s) { return s.batches(); }, state_);
   }
-  [[nodiscard]] std::span<const index_t> batch(index_t i) const {
+  [[nodiscard]] std::span<const index_t> batch(index_t i) const override {
     return std::visit([i](const auto& s) { return s.batch(i); }, state_);
   }
 
@@ -73,56 +76,100 @@ class batch_source {
   states state_;
 };
 
-/// The training of `fit` step by step: every batch moves the parameters.
-template <Backend B, class Model, class Optimizer, class Weighting, class... Callbacks>
-history fit_steps(const B& backend, Model& model, const typename Model::input_set& inputs,
-                  const label_table& labels, const task_selection& tasks,
-                  std::span<const index_t> train_rows, std::span<const index_t> validation_rows,
-                  const training& options, const Optimizer& optimizer, Weighting& weighting,
-                  Callbacks&... callbacks) {
-  batch_recorder<B, Model> record(model, inputs, labels, tasks);
-  const auto step = [&](graph::tape<B>& tape, std::span<const index_t> rows) {
-    return record(tape, rows, true);
-  };
-  const auto validate = [&](graph::tape<B>& tape) -> std::vector<verdict> {
-    if (validation_rows.empty()) {
+/// What `fit` has made of the data before it trains.
+struct training_set {
+  const label_table& labels;
+  const task_selection& tasks;
+  std::span<const index_t> train_rows;
+  std::span<const index_t> validation_rows;
+};
+
+/// A model's tasks on the data that it is trained on.
+template <Backend B, class Model>
+class model_problem final : public training_problem<B> {
+ public:
+  model_problem(const Model& model, const typename Model::input_set& inputs,
+                const training_set& set, const training& options)
+      : model_(model),
+        set_(set),
+        options_(options),
+        record_(model, inputs, set.labels, set.tasks) {}
+
+  step_losses<B> record(graph::tape<B>& tape, std::span<const index_t> rows) override {
+    return record_(tape, rows, true);
+  }
+  std::vector<verdict> validate(graph::tape<B>& tape) override {
+    if (set_.validation_rows.empty()) {
       return {};
     }
-    return judged(tape, model, labels, record, validation_rows, judged_at_once(options));
+    return judged(tape, model_, set_.labels, record_, set_.validation_rows,
+                  judged_at_once(options_));
+  }
+
+ private:
+  const Model& model_;
+  const training_set& set_;
+  const training& options_;
+  batch_recorder<B, Model> record_;
+};
+
+/// Trains batch by batch what the policy that `policy` makes gives a direction for.
+template <Backend B, class Model>
+history fit_batches(const B& backend, Model& model, const typename Model::input_set& inputs,
+                    const training_set& set, const training& options,
+                    const any_optimizer<B>& optimizer,
+                    function_ref<std::unique_ptr<steering<B>>()> policy,
+                    callback::group& callbacks) {
+  model_problem<B, Model> problem(model, inputs, set, options);
+  batch_source batches(options, set.train_rows, set.labels.rows_of_task());
+  const auto follow = policy();
+  return training_loop(backend, model.theta(), options, set.tasks.names, batches, optimizer,
+                       *follow, problem, callbacks);
+}
+
+/// The training of `fit` step by step: every batch moves the parameters.
+template <Backend B, bool GramWanted, class Model, class Weighting>
+history fit_steps(const B& backend, Model& model, const typename Model::input_set& inputs,
+                  const training_set& set, const training& options,
+                  const any_optimizer<B>& optimizer, Weighting& weighting,
+                  const std::optional<std::string>& target_task, callback::group& callbacks) {
+  const task_selection& tasks = set.tasks;
+  const auto train = [&](auto probe) {
+    const auto policy = [&] {
+      return steer<B, Weighting, GramWanted>(backend, model.theta(), tasks.names, options,
+                                             weighting, target_task, probe);
+    };
+    return fit_batches<B>(backend, model, inputs, set, options, optimizer, policy, callbacks);
   };
-  batch_source batches(options, train_rows, labels.rows_of_task());
   if constexpr (TargetBasedWeighting<Weighting>) {
     const index_t where[] = {
         static_cast<index_t>(weighting::find_target(tasks.names, weighting.target, "weighting"))};
     const task_selection target = tasks.at(where);
-    step_probe<B, Model> probe(backend, model, inputs, labels, tasks, target,
-                               development_rows(labels, static_cast<std::size_t>(target.columns[0]),
-                                                weighting.target, validation_rows, "weighting"),
-                               random_stream{options.seed, name_hash("development")});
-    return run_training(backend, model.theta(), options, tasks.names, batches, optimizer, weighting,
-                        step, validate, &probe, callbacks...);
+    step_probe<B, Model> probe(
+        backend, model, inputs, set.labels, tasks, target,
+        development_rows(set.labels, static_cast<std::size_t>(target.columns[0]), weighting.target,
+                         set.validation_rows, "weighting"),
+        random_stream{options.seed, name_hash("development")});
+    return train(&probe);
   } else if constexpr (weighting::gram_batches<Weighting> > 1) {
     std::vector<batch_source> sources;
     for (std::size_t k = 1; k < weighting::gram_batches<Weighting>; ++k) {
       training other = options;
       other.seed = random_stream{options.seed, name_hash("further batches")}.fork(k).stream;
-      sources.emplace_back(other, train_rows, labels.rows_of_task());
+      sources.emplace_back(other, set.train_rows, set.labels.rows_of_task());
     }
-    further_batches<B, Model, batch_source> further(backend, model, inputs, labels, tasks,
+    further_batches<B, Model, batch_source> further(backend, model, inputs, set.labels, tasks,
                                                     std::move(sources));
-    return run_training(backend, model.theta(), options, tasks.names, batches, optimizer, weighting,
-                        step, validate, &further, callbacks...);
+    return train(&further);
   } else {
-    return run_training(backend, model.theta(), options, tasks.names, batches, optimizer, weighting,
-                        step, validate, no_probe, callbacks...);
+    return train(no_probe);
   }
 }
 
-/// `fit`, for types that fit together.
-template <Backend B, class Model, class Dataset, class Optimizer, class Weighting,
-          class... Callbacks>
-history fit_model(const B& backend, Model& model, const Dataset& data, const training& options,
-                  const Optimizer& optimizer, Weighting& weighting, Callbacks&... callbacks) {
+/// `fit` but for the training itself: `train(model, what on)` is that.
+template <class Model, class Dataset>
+history fit_model(Model& model, const Dataset& data, const training& options,
+                  function_ref<history(Model&, const training_set&)> train) {
   options.validate();
   data.check();
   model.check_alignment();
@@ -148,14 +195,7 @@ history fit_model(const B& backend, Model& model, const Dataset& data, const tra
     trained.trunk().prepare(trained.theta(), data.inputs, train_rows);
   }
 
-  history result;
-  if constexpr (UpdateBasedWeighting<Weighting>) {
-    result = run_rounds(backend, trained, data.inputs, labels, tasks, validation_rows, options,
-                        optimizer, weighting, callbacks...);
-  } else {
-    result = fit_steps(backend, trained, data.inputs, labels, tasks, train_rows, validation_rows,
-                       options, optimizer, weighting, callbacks...);
-  }
+  history result = train(trained, {labels, tasks, train_rows, validation_rows});
   model = std::move(trained);
   return result;
 }
@@ -182,7 +222,22 @@ history fit(const B& backend, Model& model, const Dataset& data, const training&
   detail::require_training<B, T, Optimizer, Weighting>();
   history result;
   if constexpr (detail::can_train<B, T, Optimizer, Weighting>) {  // else one sentence is enough
-    result = detail::fit_model(backend, model, data, options, optimizer, weighting, callbacks...);
+    const auto update = detail::erase_optimizer<B>(optimizer);
+    const auto target = detail::target_name(weighting);
+    auto policy = detail::of_its_kind(std::move(weighting));
+    callback::group all(callbacks...);
+    const auto train = [&](Model& trained, const detail::training_set& set) {
+      update->validate();
+      if constexpr (UpdateBasedWeighting<Weighting>) {
+        return detail::run_rounds(backend, trained, data.inputs, set.labels, set.tasks,
+                                  set.validation_rows, options, *update, policy, all);
+      } else {
+        constexpr bool gram_wanted = (callback::wants_gram<Callbacks> || ...);
+        return detail::fit_steps<B, gram_wanted>(backend, trained, data.inputs, set, options,
+                                                 *update, policy, target, all);
+      }
+    };
+    result = detail::fit_model<Model, Dataset>(model, data, options, train);
   }
   return result;
 }

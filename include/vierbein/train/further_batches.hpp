@@ -51,9 +51,9 @@ class further_batches {
     for (std::size_t t = 0; t < values_.size(); ++t) {
       if (!std::isfinite(values_[t])) {
         throw error("training",
-                    fmt::format("the loss of task '{}' is not finite in epoch {}, step {}: a "
-                                "smaller learning rate may help",
-                                record_.tasks().names[t], place.epoch, place.step));
+                    formatted("the loss of task '{}' is not finite in epoch {}, step {}: a "
+                              "smaller learning rate may help",
+                              record_.tasks().names[t], place.epoch, place.step));
       }
     }
     f(tape_, recorded, losses{values_, recorded.present});

@@ -76,7 +76,7 @@ inline std::string json_text(std::string_view text) {
       case '\t': quoted += "\\t"; break;
       default:
         quoted += static_cast<unsigned char>(c) < 0x20
-                      ? fmt::format("\\u{:04x}", static_cast<unsigned>(c))
+                      ? formatted("\\u{:04x}", static_cast<unsigned>(c))
                       : std::string(1, c);
     }
   }

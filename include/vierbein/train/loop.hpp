@@ -17,46 +17,13 @@
 #include "vierbein/train/history.hpp"
 #include "vierbein/train/insight.hpp"
 #include "vierbein/train/interrupt.hpp"
+#include "vierbein/train/parts.hpp"
 #include "vierbein/train/sweep.hpp"
 #include "vierbein/train/training.hpp"
+#include "vierbein/train/verdict.hpp"
 #include "vierbein/weighting/concept.hpp"
 
 namespace vierbein::detail {
-
-/// How good a task is on some rows: its mean loss, and a score that is larger when it is better.
-/// Both are NaN when the rows have no label of it.
-struct verdict {
-  double loss = std::numeric_limits<double>::quiet_NaN();
-  double score = std::numeric_limits<double>::quiet_NaN();
-
-  /// Whether this is better than the earlier `other` by what is asked for. NaN is never better.
-  [[nodiscard]] bool better(const verdict& other, best_by by) const {
-    if (by == best_by::last) {
-      return !std::isnan(loss);
-    }
-    if (by == best_by::score && !(score == other.score)) {
-      return score > other.score;
-    }
-    return loss < other.loss;
-  }
-  /// The mean of those that have labels; worse than all others when none has any.
-  static verdict mean(std::span<const verdict> all) {
-    verdict sum{0, 0};
-    double present = 0;
-    for (const verdict& v : all) {
-      if (!std::isnan(v.loss)) {
-        sum.loss += v.loss;
-        sum.score += v.score;
-        ++present;
-      }
-    }
-    return {sum.loss / present, sum.score / present};
-  }
-  /// Worse than every other.
-  static constexpr verdict worst() {
-    return {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
-  }
-};
 
 /// Mean loss of the tasks that a batch has labels for.
 inline double step_loss(std::span<const double> values, std::span<const bool> present) {
@@ -95,35 +62,23 @@ void limit_memory(graph::tape<B>& tape, const training& options) {
   }
 }
 
-/// Trains θ in place. `step(tape, rows)` records the losses of a batch, `validate(tape)` returns
-/// each task's verdict on the validation rows (an empty vector for no validation at all). When
-/// there is validation, the parameters of the epoch with the best mean of them are kept. `probe`
-/// serves what the policy asks for beyond a step: a step_probe, further_batches or no_probe. Throws
-/// when a loss, a gradient, or a parameter that would be kept, is not finite; θ is then unchanged.
-template <Backend B, Scalar T, class Sampler, class Optimizer, class Weighting, class Step,
-          class Validate, class Probe, class... Callbacks>
-history run_training(const B& device, parameters<T>& theta, const training& options,
-                     const std::vector<std::string>& names, Sampler& batches,
-                     const Optimizer& optimizer, Weighting& weighting, Step&& step,
-                     Validate&& validate, Probe probe, Callbacks&... callbacks) {
-  optimizer.validate();
+/// The loop of `run_training`, which says what it does, for parts of any type.
+template <Backend B>
+history training_loop(const B& device, parameters<typename B::scalar>& theta,
+                      const training& options, const std::vector<std::string>& names,
+                      batch_order& batches, const any_optimizer<B>& optimizer,
+                      steering<B>& weighting, training_problem<B>& problem,
+                      callback::group& callbacks) {
+  using T = typename B::scalar;
   const auto count = static_cast<index_t>(names.size());
-  weighting::reset(weighting, names);
-  std::optional<std::size_t> target;
-  if constexpr (weighting::HasTarget<Weighting>) {
-    target = weighting::find_target(names, weighting::target_of(weighting), "weighting");
-  }
-
+  const std::optional<std::size_t> target = weighting.target();
   backend::buffer<B> parameters_on_device(device, theta.size());
   parameters_on_device.assign(device, theta.values());
   graph::tape<B> tape(device);
   limit_memory(tape, options);
   tape.bind(theta.segments(), parameters_on_device.view());
   const auto ranges = trainable_ranges(theta);
-  weighted_sweep<B, Weighting, (callback::wants_gram<Callbacks> || ...)> sweep(device, theta, names,
-                                                                               options);
-  sweep.describe(weighting, theta.segments());
-  typename Optimizer::template state<B> update(optimizer, device, theta.size());
+  const auto update = optimizer.state(device, theta.size());
 
   std::vector<graph::var<B>> scalars(names.size() + 1);
   std::vector<double> values(names.size() + 1);
@@ -147,17 +102,14 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
   const auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  (callback::require_callback<Callbacks>(), ...);
-  callback::begin(info, callbacks...);
+  callbacks.on_begin(info);
 
   const random_stream stream{options.seed, name_hash("training")};
   bool go_on = true;
   for (index_t epoch = 0; epoch < options.epochs && go_on; ++epoch) {
     const double epoch_start = elapsed();
     batches.begin_epoch(epoch);
-    if constexpr (weighting::gram_batches<Weighting> > 1) {
-      probe->begin_epoch(epoch);
-    }
+    weighting.begin_epoch(epoch);
     std::fill(totals.begin(), totals.end(), 0.0);
     std::fill(weight_totals.begin(), weight_totals.end(), 0.0);
     std::fill(seen.begin(), seen.end(), 0);
@@ -175,12 +127,8 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
       rate = options.schedule ? options.schedule(progress) : 1.0;
       const auto step_stream = stream.fork(static_cast<std::uint64_t>(epoch * steps + i));
       tape.begin(graph::mode::training, step_stream);
-      if constexpr (TargetBasedWeighting<Weighting>) {
-        probe->begin(parameters_on_device.view(), batches.batch(i), step_stream);
-      } else if constexpr (weighting::gram_batches<Weighting> > 1) {
-        probe->begin(parameters_on_device.view(), i, step_stream);
-      }
-      const step_losses<B> losses_now = step(tape, batches.batch(i));
+      weighting.begin_step(parameters_on_device.view(), batches.batch(i), i, step_stream);
+      const step_losses<B> losses_now = problem.record(tape, batches.batch(i));
       std::copy(losses_now.tasks.begin(), losses_now.tasks.end(), scalars.begin());
       const std::size_t known = losses_now.alignment ? names.size() + 1 : names.size();
       scalars[names.size()] = losses_now.alignment;
@@ -188,42 +136,41 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
       for (std::size_t t = 0; t < known; ++t) {
         if (!std::isfinite(values[t])) {
           throw error("training",
-                      fmt::format("the loss of {} is not finite in epoch {}, step {}: a smaller "
-                                  "learning rate may help",
-                                  t < names.size() ? "task '" + names[t] + "'" : "the alignment",
-                                  epoch + 1, i + 1));
+                      formatted("the loss of {} is not finite in epoch {}, step {}: a smaller "
+                                "learning rate may help",
+                                t < names.size() ? "task '" + names[t] + "'" : "the alignment",
+                                epoch + 1, i + 1));
         }
       }
       const losses now{std::span(values).first(names.size()), losses_now.present};
-      sweep(tape, losses_now, now, weighting, probe, {epoch + 1, i + 1});
-      const double norm = std::sqrt(device.squared_norm(sweep.gradient()));
+      weighting.sweep(tape, losses_now, now, {epoch + 1, i + 1});
+      const double norm = std::sqrt(device.squared_norm(weighting.gradient()));
       if (!std::isfinite(norm)) {
-        const std::string of = sweep.culprit(tape, losses_now, now);
+        const std::string of = weighting.culprit(tape, losses_now, now);
         throw error("training",
-                    fmt::format("the gradient{} is not finite in epoch {}, step {}: a "
-                                "smaller learning rate may help",
-                                of.empty() ? "" : " of task '" + of + "'", epoch + 1, i + 1));
+                    formatted("the gradient{} is not finite in epoch {}, step {}: a "
+                              "smaller learning rate may help",
+                              of.empty() ? "" : " of task '" + of + "'", epoch + 1, i + 1));
       }
       const bool too_long = options.clip_norm > 0 && norm > options.clip_norm;
-      update.step(parameters_on_device.view(), sweep.gradient(),
-                  too_long ? options.clip_norm / norm : 1.0, rate, ranges);
-      callback::weighed({.epoch = epoch + 1,
-                         .step = i + 1,
-                         .names = names,
-                         .values = now,
-                         .weights = sweep.weights(),
-                         .gram = sweep.gram(),
-                         .iterations = weighting::iterations(weighting)},
-                        callbacks...);
-      iterations += static_cast<double>(weighting::iterations(weighting));
-      if (const double share = conflict_share(now, sweep.gram()); !std::isnan(share)) {
+      update->step(parameters_on_device.view(), weighting.gradient(),
+                   too_long ? options.clip_norm / norm : 1.0, rate, ranges);
+      callbacks.on_weights({.epoch = epoch + 1,
+                            .step = i + 1,
+                            .names = names,
+                            .values = now,
+                            .weights = weighting.weights(),
+                            .gram = weighting.gram(),
+                            .iterations = weighting.iterations()});
+      iterations += static_cast<double>(weighting.iterations());
+      if (const double share = conflict_share(now, weighting.gram()); !std::isnan(share)) {
         conflicts += share;
         ++pairs_seen;
       }
       for (std::size_t t = 0; t < names.size(); ++t) {
         if (losses_now.present[t]) {
           totals[t] += values[t];
-          weight_totals[t] += sweep.weights()[t];
+          weight_totals[t] += weighting.weights()[t];
           ++seen[t];
         }
       }
@@ -232,19 +179,17 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
         ++aligned_steps;
       }
       info.loss = step_loss(values, losses_now.present);
-      if constexpr (weighting::Observes<Weighting>) {
-        if (weighting::observes(weighting)) {  // the same batch again, with the same random numbers
-          tape.begin(graph::mode::training, step_stream);
-          const step_losses<B> after = step(tape, batches.batch(i));
-          tape.read(after.tasks, std::span(values).first(names.size()));
-          weighting.observe({std::span(values).first(names.size()), after.present});
-        }
+      if (weighting.observes()) {  // the same batch again, with the same random numbers
+        tape.begin(graph::mode::training, step_stream);
+        const step_losses<B> after = problem.record(tape, batches.batch(i));
+        tape.read(after.tasks, std::span(values).first(names.size()));
+        weighting.observe({std::span(values).first(names.size()), after.present});
       }
       info.epoch = epoch;
       info.step = i + 1;
       info.elapsed = elapsed();
       info.left = info.elapsed * (1 / info.fraction() - 1);
-      callback::step(info, callbacks...);
+      callbacks.on_step(info);
       if (interrupt_guards > 0 && interrupted()) {
         result.interrupted = true;
         go_on = false;
@@ -253,7 +198,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
 
     epoch_record record;
     record.epoch = epoch + 1;
-    record.learning_rate = optimizer.learning_rate * rate;
+    record.learning_rate = optimizer.learning_rate() * rate;
     if (aligned_steps > 0) {
       record.alignment_loss = alignment_total / static_cast<double>(aligned_steps);
     }
@@ -268,10 +213,8 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
       record.train_loss += seen[t] > 0 ? means[t] / static_cast<double>(count) : 0.0;
     }
     record.task_losses = means;
-    if constexpr (requires { weighting.end_epoch(std::span<const double>(means)); }) {
-      weighting.end_epoch(std::span<const double>(means));
-    }
-    const std::vector<verdict> held_out = validate(tape);
+    weighting.end_epoch(means);
+    const std::vector<verdict> held_out = problem.validate(tape);
     result.step_bytes = tape.most_taken();
     record.validation_loss = std::numeric_limits<double>::quiet_NaN();
     if (!held_out.empty()) {
@@ -293,7 +236,7 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
     info.epoch = epoch + 1;
     info.step = 0;
     info.loss = result.epochs.back().train_loss;
-    go_on = callback::epoch(result, info, callbacks...) && go_on;
+    go_on = callbacks.on_epoch(result, info) && go_on;
   }
   if (best.empty()) {
     best.resize(static_cast<std::size_t>(theta.size()));
@@ -303,8 +246,30 @@ history run_training(const B& device, parameters<T>& theta, const training& opti
           "the parameters are not finite after epoch {}: a smaller learning rate may help",
           result.best_epoch);
   theta.restore(best);
-  callback::end(result, callbacks...);
+  callbacks.on_end(result);
   return result;
+}
+
+/// Trains θ in place. `step(tape, rows)` records the losses of a batch, `validate(tape)` returns
+/// each task's verdict on the validation rows (an empty vector for no validation at all). When
+/// there is validation, the parameters of the epoch with the best mean of them are kept. `probe`
+/// serves what the policy asks for beyond a step: a step_probe, further_batches or no_probe. Throws
+/// when a loss, a gradient, or a parameter that would be kept, is not finite; θ is then unchanged.
+template <Backend B, class Sampler, class Optimizer, class Weighting, class Step, class Validate,
+          class Probe, class... Callbacks>
+history run_training(const B& device, parameters<typename B::scalar>& theta,
+                     const training& options, const std::vector<std::string>& names,
+                     Sampler& batches, const Optimizer& optimizer, Weighting& weighting,
+                     Step&& step, Validate&& validate, Probe probe, Callbacks&... callbacks) {
+  const auto update = erase_optimizer<B>(optimizer);
+  update->validate();
+  const auto follow = steer<B, Weighting, (callback::wants_gram<Callbacks> || ...)>(
+      device, theta, names, options, weighting, target_name(weighting), probe);
+  batch_order_of order(batches);
+  training_problem_of<B, std::remove_reference_t<Step>, std::remove_reference_t<Validate>> problem(
+      step, validate);
+  callback::group all(callbacks...);
+  return training_loop(device, theta, options, names, order, *update, *follow, problem, all);
 }
 
 }  // namespace vierbein::detail

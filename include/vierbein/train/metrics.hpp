@@ -102,7 +102,7 @@ inline double auroc(std::span<const double> score, std::span<const double> label
   if (n < 0) {
     return detail::undefined;
   }
-  std::ranges::sort(samples);
+  std::sort(samples.begin(), samples.end());
   double positive = 0;
   double negative = 0;  // of a lower score
   double wins = 0;

@@ -162,7 +162,7 @@ std::string failure_of(const round_plan& plan, std::span<const branch_report> re
     }
     const double norm = oracle.update_norm(static_cast<index_t>(i));
     if (!(norm <= largest_update)) {
-      return fmt::format(
+      return formatted(
           "branch '{}': its update in round {} has the norm {:.3g}, where {:.3g} is the limit",
           plan.branches[i].name, round + 1, norm, largest_update);
     }
@@ -226,15 +226,15 @@ inline void summarise(const round_plan& plan, std::span<const branch_report> rep
 /// Trains a model in rounds, as an update_based policy has it. The parameters of the round with the
 /// target's best verdict on the development rows are kept. `options.epochs` counts what a branch
 /// trains.
-template <Backend B, class Model, class Optimizer, class Weighting, class... Callbacks>
+template <Backend B, class Model, class Weighting>
 history run_rounds(const B& device, Model& model, const typename Model::input_set& inputs,
                    const label_table& labels, const task_selection& tasks,
                    std::span<const index_t> validation, const training& options,
-                   const Optimizer& optimizer, Weighting& weighting, Callbacks&... callbacks) {
+                   const any_optimizer<B>& optimizer, Weighting& weighting,
+                   callback::group& callbacks) {
   using T = typename Model::scalar;
   using flat_view = array_view<T, typename B::space>;
   constexpr const char* place = "weighting";
-  optimizer.validate();
   weighting::reset(weighting, tasks.names);
   const index_t where[] = {
       static_cast<index_t>(weighting::find_target(tasks.names, weighting.target, place))};
@@ -248,8 +248,8 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
   const flat_view now = on_device.view();
   target_judge<B, Model> judge(device, model, inputs, labels, target);
   round_oracle<B, Model> oracle(device, judge, development, theta.size());
-  branch_trainer<B, Model, Optimizer> branches(device, model, inputs, labels, tasks, target,
-                                               development.all(), options, optimizer);
+  branch_trainer<B, Model> branches(device, model, inputs, labels, tasks, target, development.all(),
+                                    options, optimizer);
 
   std::optional<interrupt_guard> guard;
   if (options.handle_interrupts) {
@@ -264,8 +264,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
   const auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  (callback::require_callback<Callbacks>(), ...);
-  callback::begin(info, callbacks...);
+  callbacks.on_begin(info);
 
   const auto total = static_cast<double>(options.epochs);
   aligned_vector<T> best(static_cast<std::size_t>(theta.size()));
@@ -329,7 +328,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
     record.weights.resize(tasks.names.size());
     weighting.worth(record.weights);
     record.learning_rate =
-        optimizer.learning_rate * (options.schedule ? options.schedule(done / total) : 1.0);
+        optimizer.learning_rate() * (options.schedule ? options.schedule(done / total) : 1.0);
     const verdict result_now =
         record.note.empty() ? oracle.judge(alpha) : judge.judge(now, development.all());
     known = result_now;
@@ -347,13 +346,13 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
     info.step = static_cast<index_t>((done + 1e-9 - std::floor(done + 1e-9)) * 1000);
     info.left = done > 0 ? info.elapsed * (total / done - 1) : info.left;
     info.loss = result.epochs.back().validation_loss;
-    go_on = callback::epoch(result, info, callbacks...) && go_on;
+    go_on = callbacks.on_epoch(result, info) && go_on;
   }
   if (!result.interrupted && result.best_epoch == 0) {
-    throw error("training", fmt::format("no round could be used: {}", first_failure));
+    throw error("training", formatted("no round could be used: {}", first_failure));
   }
   theta.restore(best);
-  callback::end(result, callbacks...);
+  callbacks.on_end(result);
   return result;
 }
 

@@ -325,9 +325,9 @@ class weighted_sweep {
   void require_finite(bool finite, std::size_t task) const {
     if (!finite) {
       throw error("training",
-                  fmt::format("the gradient of task '{}' is not finite in epoch {}, step {}: a "
-                              "smaller learning rate may help",
-                              names_[task], place_.epoch, place_.step));
+                  formatted("the gradient of task '{}' is not finite in epoch {}, step {}: a "
+                            "smaller learning rate may help",
+                            names_[task], place_.epoch, place_.step));
     }
   }
 
@@ -340,9 +340,9 @@ class weighted_sweep {
     for (std::size_t t = 0; t < weights_.size(); ++t) {
       if (values.has(t) && !std::isfinite(weights_[t])) {
         throw error("training",
-                    fmt::format("the weighting policy gives task '{}' the weight {} in epoch {}, "
-                                "step {}",
-                                names_[t], weights_[t], place_.epoch, place_.step));
+                    formatted("the weighting policy gives task '{}' the weight {} in epoch {}, "
+                              "step {}",
+                              names_[t], weights_[t], place_.epoch, place_.step));
       }
     }
   }
