@@ -4,9 +4,6 @@
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
 
 #include <algorithm>
 #include <type_traits>
@@ -26,8 +23,10 @@ namespace detail {
 class flush_subnormals {
  public:
 #if defined(__SSE__)
-  flush_subnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040U); }
-  ~flush_subnormals() { _mm_setcsr(saved_); }
+  flush_subnormals() : saved_(__builtin_ia32_stmxcsr()) {  // <xmmintrin.h> takes long to read
+    __builtin_ia32_ldmxcsr(saved_ | 0x8040U);
+  }
+  ~flush_subnormals() { __builtin_ia32_ldmxcsr(saved_); }
 #else
   flush_subnormals() = default;
   ~flush_subnormals() {}

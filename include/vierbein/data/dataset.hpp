@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -26,7 +25,12 @@ struct label_column {
 
   /// Whether sample `row` has a label: one that is not NaN, at least.
   [[nodiscard]] bool has(index_t row) const {
-    return std::ranges::any_of(values.row(row), [](double v) { return !std::isnan(v); });
+    for (const double v : values.row(row)) {
+      if (!std::isnan(v)) {
+        return true;
+      }
+    }
+    return false;
   }
 };
 
@@ -34,8 +38,11 @@ struct label_column {
 [[nodiscard]] inline std::vector<index_t> labelled_rows(const label_column& column,
                                                         std::span<const index_t> rows) {
   std::vector<index_t> labelled;
-  std::ranges::copy_if(rows, std::back_inserter(labelled),
-                       [&](index_t r) { return column.has(r); });
+  for (const index_t r : rows) {
+    if (column.has(r)) {
+      labelled.push_back(r);
+    }
+  }
   return labelled;
 }
 
@@ -53,8 +60,12 @@ struct dataset {
 
   /// The labels of that name, or nullptr.
   [[nodiscard]] const label_column* find(std::string_view name) const {
-    const auto it = std::ranges::find(labels, name, &label_column::name);
-    return it == labels.end() ? nullptr : &*it;
+    for (const label_column& column : labels) {
+      if (column.name == name) {
+        return &column;
+      }
+    }
+    return nullptr;
   }
   [[nodiscard]] label_column* find(std::string_view name) {
     return const_cast<label_column*>(std::as_const(*this).find(name));
@@ -64,12 +75,11 @@ struct dataset {
   [[nodiscard]] const label_column& at(std::string_view name) const {
     const label_column* column = find(name);
     if (column == nullptr) {
-      std::vector<std::string_view> names;
+      std::string names;
       for (const label_column& c : labels) {
-        names.push_back(c.name);
+        names += (names.empty() ? "" : "', '") + c.name;
       }
-      throw error("dataset",
-                  fmt::format("no labels '{}'; there are '{}'", name, fmt::join(names, "', '")));
+      throw error("dataset", formatted("no labels '{}'; there are '{}'", name, names));
     }
     return *column;
   }
@@ -88,7 +98,7 @@ struct dataset {
   /// The same with one label a sample.
   void add(std::string name, std::span<const double> values) {
     matrix<double> column(static_cast<index_t>(values.size()), 1);
-    std::ranges::copy(values, column.data());
+    std::copy_n(values.data(), column.rows(), column.data());
     add(std::move(name), std::move(column));
   }
 
@@ -101,7 +111,8 @@ struct dataset {
     for (const label_column& column : labels) {
       matrix<double> values(static_cast<index_t>(rows.size()), column.values.cols());
       for (std::size_t i = 0; i < rows.size(); ++i) {
-        std::ranges::copy(column.values.row(rows[i]), values.row(static_cast<index_t>(i)).data());
+        std::copy_n(column.values.row(rows[i]).data(), values.cols(),
+                    values.row(static_cast<index_t>(i)).data());
       }
       chosen.labels.push_back({column.name, std::move(values)});
     }
@@ -113,7 +124,7 @@ struct dataset {
     label_column& column = at(name);
     for (const index_t r : rows) {
       require_row(r);
-      std::ranges::fill(column.values.row(r), missing);
+      std::fill_n(column.values.row(r).data(), column.values.cols(), missing);
     }
   }
 
@@ -150,8 +161,7 @@ struct dataset {
     inputs.check();
     for (const label_column& column : labels) {
       check(column);
-      require(std::ranges::count(labels, column.name, &label_column::name) == 1, "dataset",
-              "labels '{}' occur twice", column.name);
+      require(find(column.name) == &column, "dataset", "labels '{}' occur twice", column.name);
     }
   }
 
@@ -171,8 +181,8 @@ struct dataset {
       for (const double v : column.values.row(r)) {
         if (std::isinf(v)) {
           throw error(
-              fmt::format("labels '{}', row {} (counted from 0)", column.name, r),
-              fmt::format("expected a finite number, or NaN where it is missing, found {}", v));
+              formatted("labels '{}', row {} (counted from 0)", column.name, r),
+              formatted("expected a finite number, or NaN where it is missing, found {}", v));
         }
       }
     }

@@ -19,7 +19,7 @@ struct feature_set {
   struct shape_type {
     index_t width = 0;
     bool operator==(const shape_type&) const = default;
-    [[nodiscard]] std::string describe() const { return fmt::format("{} features", width); }
+    [[nodiscard]] std::string describe() const { return formatted("{} features", width); }
 
     template <class Visitor>
     void options(Visitor&& visit) {

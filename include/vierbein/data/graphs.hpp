@@ -36,8 +36,8 @@ struct graph_set {
     index_t feature_width = 0;
     bool operator==(const shape_type&) const = default;
     [[nodiscard]] std::string describe() const {
-      return fmt::format("{} node, {} edge and {} graph features", node_width, edge_width,
-                         feature_width);
+      return formatted("{} node, {} edge and {} graph features", node_width, edge_width,
+                       feature_width);
     }
 
     template <class Visitor>

@@ -64,7 +64,7 @@ class image_set {
     const auto copy = [&](const auto& from, auto& to) {
       to.resize(static_cast<index_t>(rows.size()), shape_.size());
       for (std::size_t i = 0; i < rows.size(); ++i) {
-        std::ranges::copy(from.row(rows[i]), to.row(static_cast<index_t>(i)).begin());
+        std::copy_n(from.row(rows[i]).data(), to.cols(), to.row(static_cast<index_t>(i)).data());
       }
     };
     if (compact()) {
@@ -103,10 +103,9 @@ class image_set {
       for (index_t k = 0; k < values_.cols(); ++k) {
         if (!std::isfinite(values_(i, k))) {
           const index_t pixel = k / shape_.channels;
-          throw error(
-              fmt::format("images, image {}, channel {}, row {}, column {} (counted from 0)", i,
-                          k % shape_.channels, pixel / shape_.width, pixel % shape_.width),
-              fmt::format("expected a finite number, found {}", values_(i, k)));
+          throw error(formatted("images, image {}, channel {}, row {}, column {} (counted from 0)",
+                                i, k % shape_.channels, pixel / shape_.width, pixel % shape_.width),
+                      formatted("expected a finite number, found {}", values_(i, k)));
         }
       }
     }
@@ -143,12 +142,17 @@ class image_set {
 
  private:
   static float number(std::uint8_t byte) { return static_cast<float>(byte) / 255.0F; }
+  static void numbers(std::span<const std::uint8_t> bytes, float* to) {
+    for (const std::uint8_t byte : bytes) {
+      *to++ = number(byte);
+    }
+  }
 
   void copy_image(index_t row, std::span<float> to) const {
     if (compact()) {
-      std::ranges::transform(bytes_.row(row), to.begin(), number);
+      numbers(bytes_.row(row), to.data());
     } else {
-      std::ranges::copy(values_.row(row), to.begin());
+      std::copy_n(values_.row(row).data(), values_.cols(), to.data());
     }
   }
 
@@ -177,7 +181,7 @@ class image_set {
     if (values_.rows() == 0) {
       values_.resize(bytes_.rows(), shape_.size());
       for (index_t i = 0; i < bytes_.rows(); ++i) {
-        std::ranges::transform(bytes_.row(i), values_.row(i).begin(), number);
+        numbers(bytes_.row(i), values_.row(i).data());
       }
       bytes_ = {};
     }

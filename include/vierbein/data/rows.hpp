@@ -27,8 +27,8 @@ void require_finite(const matrix<T>& values, const char* place) {
   for (index_t r = 0; r < values.rows(); ++r) {
     for (index_t c = 0; c < values.cols(); ++c) {
       if (!std::isfinite(values(r, c))) {
-        throw error(fmt::format("{}, row {}, column {} (counted from 0)", place, r, c),
-                    fmt::format("expected a finite number, found {}", values(r, c)));
+        throw error(formatted("{}, row {}, column {} (counted from 0)", place, r, c),
+                    formatted("expected a finite number, found {}", values(r, c)));
       }
     }
   }

@@ -74,7 +74,7 @@ class shuffled::state {
   }
 
   void begin_epoch(index_t epoch) {
-    std::ranges::copy(rows_, order_.begin());
+    order_ = rows_;
     shuffle(order_, stream_.fork(static_cast<std::uint64_t>(epoch)));
   }
 
@@ -121,7 +121,12 @@ class balanced::state {
             "unlabelled must be at least 0 and less than 1, but is {}", options_.unlabelled);
     require(!rows.empty(), "sampler::balanced", "no rows to sample");
     require(!rows_of_task.empty(), "sampler::balanced", "no tasks");
-    const auto [lowest, highest] = std::ranges::minmax(rows);
+    index_t lowest = rows[0];
+    index_t highest = rows[0];
+    for (const index_t r : rows) {
+      lowest = std::min(lowest, r);
+      highest = std::max(highest, r);
+    }
     require(lowest >= 0, "sampler::balanced", "row {} is negative", lowest);
     enum : char { absent, without_label, with_label };
     std::vector<char> kind(static_cast<std::size_t>(highest) + 1, absent);
@@ -159,7 +164,7 @@ class balanced::state {
     for (std::size_t t = 0; t < tasks_.size(); ++t) {
       tasks_[t].begin(stream.fork(t + 2));
     }
-    std::ranges::fill(last_batch_, -1);
+    std::fill(last_batch_.begin(), last_batch_.end(), -1);
     for (index_t b = 0; b < batches_; ++b) {
       fill(b);
     }
@@ -183,7 +188,7 @@ class balanced::state {
     pool() = default;
     explicit pool(std::vector<index_t> all) : rows(std::move(all)), order(rows) {}
     void begin(const random_stream& s) {
-      std::ranges::copy(rows, order.begin());
+      order = rows;
       stream = s;
       round = 0;
       next = order.size();

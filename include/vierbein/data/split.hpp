@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <iterator>
 #include <map>
 #include <numeric>
 #include <span>
@@ -52,9 +50,9 @@ inline std::pair<index_t, index_t> split_sizes(const char* place, index_t n, con
 }
 
 inline void sort_parts(split_rows& parts) {
-  std::ranges::sort(parts.train);
-  std::ranges::sort(parts.validation);
-  std::ranges::sort(parts.test);
+  for (auto* part : {&parts.train, &parts.validation, &parts.test}) {
+    std::sort(part->begin(), part->end());
+  }
 }
 
 }  // namespace detail
@@ -119,17 +117,19 @@ struct group_options {
   };
   std::vector<index_t> order;
   if (options.balanced) {
-    const auto large = [&](index_t g) {
-      return 2 * size_of(g) > validation || 2 * size_of(g) > test;
-    };
     const std::vector<index_t> random = random_permutation(
         static_cast<index_t>(groups.size()), random_stream{seed, name_hash("group_split")});
-    std::ranges::copy_if(random, std::back_inserter(order), large);
-    std::ranges::copy_if(random, std::back_inserter(order), std::not_fn(large));
+    for (const bool large : {true, false}) {
+      for (const index_t g : random) {
+        if ((2 * size_of(g) > validation || 2 * size_of(g) > test) == large) {
+          order.push_back(g);
+        }
+      }
+    }
   } else {
     order.resize(groups.size());
     std::iota(order.begin(), order.end(), index_t{0});
-    std::ranges::sort(order, [&](index_t a, index_t b) {
+    std::sort(order.begin(), order.end(), [&](index_t a, index_t b) {
       return std::pair(size_of(b), a) < std::pair(size_of(a), b);
     });
   }

@@ -139,7 +139,8 @@ struct affine_op {
   // One slab holds the cotangents of all tasks, a block each: into their own slabs of x.
   void part_tasks(tape_type& tape, const_view dz, index_t n) const {
     const auto slab_of = tape.parting();
-    const auto slabs = std::ranges::count_if(slab_of, [](index_t s) { return s >= 0; });
+    const auto slabs =
+        std::count_if(slab_of.begin(), slab_of.end(), [](index_t s) { return s >= 0; });
     const auto d = tape.stacked_gradient(x, 0, slabs);
     auto products = tape.template host_array<product>(slabs);
     std::size_t i = 0;
