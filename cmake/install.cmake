@@ -1,4 +1,4 @@
-# Install rules: headers, and a CMake package with the components io, chem and cuda where
+# Install rules: headers, and a CMake package with the components io, chem, cuda and compiled where
 # they are built.
 include(CMakePackageConfigHelpers)
 
@@ -6,7 +6,7 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/vierbein")
 install(DIRECTORY include/vierbein TYPE INCLUDE)
 install(TARGETS vierbein EXPORT vierbein)
 install(EXPORT vierbein NAMESPACE vierbein:: DESTINATION ${package_dir} FILE vierbeinTargets.cmake)
-foreach(component IN ITEMS io chem cuda)
+foreach(component IN ITEMS io chem cuda compiled)
   if(TARGET vierbein_${component})
     install(TARGETS vierbein_${component} EXPORT vierbein_${component})
     install(EXPORT vierbein_${component} NAMESPACE vierbein:: DESTINATION ${package_dir}

@@ -88,3 +88,7 @@
 #include "vierbein/weighting/trimmed_mean.hpp"
 #include "vierbein/weighting/uncertainty.hpp"
 #include "vierbein/weighting/upgrad.hpp"
+
+#ifdef VIERBEIN_COMPILED  // defined where the target vierbein::compiled is linked
+#include "vierbein/compiled/instances.hpp"
+#endif

@@ -18,8 +18,9 @@ set(may_model ${may_leg} ${legs})
 set(may_train ${may_model} model)
 set(may_testing ${may_train} train)
 set(may_io ${may_train} train)
+set(may_compiled ${may_train} train)
 set(may_chem core data io)
-set(may_umbrella ${may_testing} testing)  # vierbein.hpp
+set(may_umbrella ${may_testing} testing compiled)  # vierbein.hpp
 
 # foreign(<pattern> <folder>...): an include or pragma that may appear in these folders only.
 set(foreign_count 0)
