@@ -1,9 +1,11 @@
-# Times compiling a small program that trains a model, compile_time/train.cpp.
+# Times compiling a small program that trains a model, compile_time/train.cpp: with the headers
+# alone, with vierbein::compiled, and with that and a precompiled header.
 #
 #     cmake [-DRUNS=3] [-DCOMPILERS="g++;clang++-19"] [-DINCLUDE=<folder>] -P benchmarks/compile_time.cmake
 #
 # It prints the user seconds of the compiler, which depend less on what else the machine does than
-# the wall clock. The cases take turns. INCLUDE names another folder of headers to compare with.
+# the wall clock, and the budget where there is one. The cases take turns. INCLUDE names another
+# folder of headers to compare with.
 cmake_minimum_required(VERSION 3.25)
 if(NOT DEFINED RUNS)
   set(RUNS 3)
@@ -16,7 +18,8 @@ if(NOT DEFINED INCLUDE)
   string(APPEND INCLUDE "/include")
 endif()
 cmake_path(ABSOLUTE_PATH INCLUDE)
-set(source "${CMAKE_CURRENT_LIST_DIR}/compile_time/train.cpp")
+set(train "${CMAKE_CURRENT_LIST_DIR}/compile_time/train.cpp")
+set(library "${INCLUDE}/vierbein/compiled/library.cpp")
 find_path(eigen Eigen/Core PATHS /usr/include /usr/local/include PATH_SUFFIXES eigen3)
 if(NOT eigen)
   message(FATAL_ERROR "benchmarks/compile_time: Eigen is not installed (Debian: libeigen3-dev)")
@@ -25,11 +28,11 @@ execute_process(COMMAND mktemp -d OUTPUT_VARIABLE folder OUTPUT_STRIP_TRAILING_W
                 COMMAND_ERROR_IS_FATAL ANY)
 
 # Milliseconds in the processor's user mode of one compilation.
-function(compile compiler option result)
-  set(command "\"$0\" -std=c++20 \"$1\" -fopenmp -I \"$2\" -isystem \"$3\" -c \"$4\" -o \"$5\"")
+function(compile compiler source output options result)
+  separate_arguments(options)
   execute_process(
-    COMMAND sh -c "${command} && times" "${compiler}" "${option}" "${INCLUDE}" "${eigen}" "${source}"
-            "${folder}/train.o"
+    COMMAND sh -c "\"$@\" && times" sh "${compiler}" -std=c++20 -fopenmp -I "${INCLUDE}"
+            -isystem "${eigen}" ${options} "${source}" -o "${output}"
     OUTPUT_VARIABLE times COMMAND_ERROR_IS_FATAL ANY)
   # The second line is that of the children: user and system time, as 1m23.450000s.
   if(NOT times MATCHES "\n([0-9]+)m([0-9]+)[.]([0-9][0-9])[0-9]*s ")
@@ -50,14 +53,46 @@ function(seconds ms result)
   set(${result} "${text}" PARENT_SCOPE)
 endfunction()
 
-set(options -fsyntax-only -O0 -O2)
-foreach(run RANGE 1 ${RUNS})
-  foreach(compiler IN LISTS COMPILERS)
-    foreach(option IN LISTS options)
-      compile(${compiler} ${option} ms)
-      list(APPEND "times ${compiler} ${option}" ${ms})
+# case(<label> <source> <options> [<budget>]): in its turn, and in the table.
+set(count 0)
+macro(case label source options)
+  set(label_${count} "${label}")
+  set(source_${count} "${source}")
+  set(options_${count} "${options}")
+  set(budget_${count} "${ARGN}")
+  math(EXPR count "${count} + 1")
+endmacro()
+case("headers, -fsyntax-only" "${train}" "-fsyntax-only")
+case("headers, -O0" "${train}" "-O0 -c")
+case("headers, -O2" "${train}" "-O2 -c" "4 s")
+if(EXISTS "${library}")
+  case("compiled, -O2" "${train}" "-O2 -c -DVIERBEIN_COMPILED" "2 s")
+  case("the same and a precompiled header" "${train}"
+       "-O2 -c -DVIERBEIN_COMPILED -include ${folder}/vierbein.hpp")
+  case("  once a program: the library" "${library}" "-O2 -c -DVIERBEIN_COMPILED")
+  case("  once a program: the header" "${folder}/vierbein.hpp"
+       "-O2 -x c++-header -DVIERBEIN_COMPILED")
+endif()
+file(WRITE "${folder}/vierbein.hpp" "#include <vierbein/vierbein.hpp>\n")
+math(EXPR last "${count} - 1")
+
+foreach(compiler IN LISTS COMPILERS)
+  foreach(run RANGE 1 ${RUNS})
+    # The header comes last and is there from the second round on: so make it once before.
+    if(run EQUAL 1 AND EXISTS "${library}")
+      compile(${compiler} "${folder}/vierbein.hpp" "${folder}/vierbein.hpp.gch"
+              "-O2 -x c++-header -DVIERBEIN_COMPILED" ms)
+    endif()
+    foreach(i RANGE ${last})
+      set(output "${folder}/out.o")
+      if(options_${i} MATCHES "c[+][+]-header")
+        set(output "${folder}/vierbein.hpp.gch")
+      endif()
+      compile(${compiler} "${source_${i}}" "${output}" "${options_${i}}" ms)
+      list(APPEND "times ${compiler} ${i}" ${ms})
     endforeach()
   endforeach()
+  file(REMOVE "${folder}/vierbein.hpp.gch")
 endforeach()
 file(REMOVE_RECURSE "${folder}")
 
@@ -67,8 +102,8 @@ foreach(compiler IN LISTS COMPILERS)
   execute_process(COMMAND ${compiler} --version OUTPUT_VARIABLE version COMMAND_ERROR_IS_FATAL ANY)
   string(REGEX MATCH "^[^\n]*" version "${version}")
   message("${version}")
-  foreach(option IN LISTS options)
-    set(times ${times\ ${compiler}\ ${option}})
+  foreach(i RANGE ${last})
+    set(times ${times\ ${compiler}\ ${i}})
     list(SORT times COMPARE NATURAL)
     list(GET times ${middle} median)
     list(GET times 0 least)
@@ -76,7 +111,11 @@ foreach(compiler IN LISTS COMPILERS)
     foreach(value IN ITEMS median least most)
       seconds(${${value}} ${value})
     endforeach()
-    string(SUBSTRING "${option}              " 0 14 label)
-    message("  ${label} ${median} (${least}, ${most})")
+    string(SUBSTRING "${label_${i}}                                    " 0 36 label)
+    set(budget)
+    if(budget_${i})
+      set(budget ", budget ${budget_${i}}")
+    endif()
+    message("  ${label} ${median} (${least}, ${most})${budget}")
   endforeach()
 endforeach()

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,6 +29,7 @@
 #include "vierbein/encoder/features.hpp"
 #include "vierbein/encoder/mlp.hpp"
 #include "vierbein/encoder/residual.hpp"
+#include "vierbein/graph/operations.hpp"
 #include "vierbein/optimizer/adam.hpp"
 #include "vierbein/optimizer/adamw.hpp"
 #include "vierbein/optimizer/sgd.hpp"
@@ -48,6 +50,9 @@ namespace vierbein {
 namespace compiled {
 
 using cpu = backend::cpu;
+using var = graph::var<cpu>;
+using vars = std::span<const var>;
+using numbers = std::span<const std::int32_t>;
 using update = vierbein::detail::any_optimizer<cpu>;
 using policy = std::unique_ptr<vierbein::detail::steering<cpu>>;
 using training_set = vierbein::detail::training_set;
@@ -97,6 +102,7 @@ VIERBEIN_INSTANCE history detail::training_loop<compiled::cpu>(
       const compiled::cpu&, const parameters<float>&, const std::vector<std::string>&, \
       const training&, weighting::any<kind>&, const std::optional<std::string>&, std::nullptr_t)
 VIERBEIN_POLICIES(loss_based, false);
+VIERBEIN_POLICIES(loss_based, true);
 VIERBEIN_POLICIES(gram_based, false);
 #undef VIERBEIN_POLICIES
 
@@ -116,6 +122,63 @@ VIERBEIN_CALLBACK(early_stopping);
 VIERBEIN_CALLBACK(log_to);
 VIERBEIN_CALLBACK(insight);
 #undef VIERBEIN_CALLBACK
+
+// ---- what models are made of, for those that are not in the list below
+
+VIERBEIN_INSTANCE class graph::tape<compiled::cpu>;
+VIERBEIN_INSTANCE class graph::gramian<compiled::cpu>;
+VIERBEIN_INSTANCE class parameters<float>;
+VIERBEIN_INSTANCE class task_views<compiled::cpu, tasks<>>;
+VIERBEIN_INSTANCE class detail::task_judge<tasks<>>;
+VIERBEIN_INSTANCE class backend::basic_cpu<float>;
+VIERBEIN_INSTANCE class backend::host<backend::basic_cpu<float>, float>;
+
+#define VIERBEIN_OPERATION(...) VIERBEIN_INSTANCE compiled::var graph::__VA_ARGS__
+VIERBEIN_OPERATION(detail::record_affine(compiled::var, compiled::vars, compiled::vars, activation,
+                                         compiled::var, index_t, bool));
+VIERBEIN_OPERATION(affine_shared(compiled::var, compiled::vars, compiled::vars, activation, bool));
+VIERBEIN_OPERATION(affine_stacked(compiled::var, compiled::vars, compiled::vars, activation));
+VIERBEIN_OPERATION(stacked_tasks(graph::tape<compiled::cpu>&,
+                                 std::span<const graph::dense_stack* const>, compiled::var, bool));
+VIERBEIN_OPERATION(product(compiled::var, compiled::var, backend::transposition));
+VIERBEIN_OPERATION(convolve(compiled::var, const image_shape&, const image_window&, compiled::var,
+                            compiled::var, activation));
+VIERBEIN_OPERATION(detail::pool(const char*, backend::pooling, compiled::var, const image_shape&,
+                                const image_window&));
+VIERBEIN_OPERATION(channel_norm(compiled::var, const image_shape&, compiled::var, compiled::var,
+                                double));
+VIERBEIN_OPERATION(layer_norm(compiled::var, compiled::var, compiled::var, double));
+VIERBEIN_OPERATION(batch_norm(compiled::var, compiled::var, compiled::var, compiled::var,
+                              compiled::var, double, double));
+VIERBEIN_OPERATION(dropout(compiled::var, double));
+VIERBEIN_OPERATION(add_normal(compiled::var, double));
+VIERBEIN_OPERATION(detail::unary(backend::unary, double, compiled::var));
+VIERBEIN_OPERATION(detail::binary(backend::binary, const char*, compiled::var, compiled::var));
+VIERBEIN_OPERATION(activate(compiled::var, activation));
+VIERBEIN_OPERATION(broadcast_row(compiled::var, index_t));
+VIERBEIN_OPERATION(broadcast_column(compiled::var, index_t));
+VIERBEIN_OPERATION(sum(compiled::var));
+VIERBEIN_OPERATION(mean(compiled::var));
+VIERBEIN_OPERATION(column_sums(compiled::var));
+VIERBEIN_OPERATION(row_sums(compiled::var));
+VIERBEIN_OPERATION(row_norms(compiled::var, double));
+VIERBEIN_OPERATION(weighted_sum(compiled::vars, std::span<const double>));
+VIERBEIN_OPERATION(group_spread(compiled::var, index_t, double));
+VIERBEIN_OPERATION(slice_rows(compiled::var, index_t, index_t));
+VIERBEIN_OPERATION(slice_cols(compiled::var, index_t, index_t));
+VIERBEIN_OPERATION(concatenate_rows(compiled::vars));
+VIERBEIN_OPERATION(concatenate_cols(compiled::vars));
+VIERBEIN_OPERATION(select_blocks(compiled::var, index_t, std::span<const index_t>, bool));
+VIERBEIN_OPERATION(gather_rows(compiled::var, compiled::numbers, compiled::numbers,
+                               compiled::numbers));
+VIERBEIN_OPERATION(segment_sum(compiled::var, compiled::numbers, compiled::numbers));
+VIERBEIN_OPERATION(segment_mean(compiled::var, compiled::numbers, compiled::numbers));
+VIERBEIN_OPERATION(segment_sum(compiled::var, compiled::numbers, compiled::numbers,
+                               compiled::numbers));
+VIERBEIN_OPERATION(edge_messages(compiled::var, compiled::var, compiled::numbers, compiled::numbers,
+                                 compiled::numbers, compiled::numbers));
+VIERBEIN_OPERATION(masked_loss(backend::loss_kind, compiled::var, compiled::var, double));
+#undef VIERBEIN_OPERATION
 
 // ---- models with the library's encoders, by hard sharing and by GATE
 
