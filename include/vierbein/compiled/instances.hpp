@@ -8,7 +8,8 @@
 // Only templates that are not inline help, since inline ones are compiled wherever they are called,
 // in the hope of inlining them. So the entries are few and lie on the borders between the parts of
 // a training run (train/parts.hpp): what lies below is not called by its name outside.
-#pragma once
+#ifndef VIERBEIN_INSTANCES_KNOWN  // no #pragma once: library.cpp may be the second to read the list
+#define VIERBEIN_INSTANCES_KNOWN
 
 #include <cstddef>
 #include <cstdint>
@@ -39,15 +40,8 @@
 #include "vierbein/train/insight.hpp"
 #include "vierbein/weighting/any.hpp"
 
-#ifndef VIERBEIN_INSTANCE
-#define VIERBEIN_INSTANCE extern template
-#endif
-
-namespace vierbein {
-
-// ---- what the entries below call by short names
-
-namespace compiled {
+// What the entries below call by short names.
+namespace vierbein::compiled {
 
 using cpu = backend::cpu;
 using var = graph::var<cpu>;
@@ -87,7 +81,15 @@ inline constexpr bool openmp =
 [[gnu::used]] inline void (*const same_flags)() = &for_these_flags<
     backend::detail::register_bytes, backend::detail::registers, multiply_add, openmp>;
 
-}  // namespace compiled
+}  // namespace vierbein::compiled
+
+#endif
+
+#ifndef VIERBEIN_INSTANCE
+#define VIERBEIN_INSTANCE extern template
+#endif
+
+namespace vierbein {
 
 // ---- training, whatever the model
 
@@ -222,3 +224,5 @@ VIERBEIN_MODEL(encoder::residual, alignment::gate);
 #undef VIERBEIN_MODEL
 
 }  // namespace vierbein
+
+#undef VIERBEIN_INSTANCE
