@@ -145,6 +145,9 @@ VIERBEIN_OPERATION(stacked_tasks(graph::tape<compiled::cpu>&,
 VIERBEIN_OPERATION(product(compiled::var, compiled::var, backend::transposition));
 VIERBEIN_OPERATION(convolve(compiled::var, const image_shape&, const image_window&, compiled::var,
                             compiled::var, activation));
+VIERBEIN_OPERATION(convolve_and_pool(compiled::var, const image_shape&, const image_window&,
+                                     compiled::var, compiled::var, const image_window&,
+                                     activation));
 VIERBEIN_OPERATION(detail::pool(const char*, backend::pooling, compiled::var, const image_shape&,
                                 const image_window&));
 VIERBEIN_OPERATION(channel_norm(compiled::var, const image_shape&, compiled::var, compiled::var,
