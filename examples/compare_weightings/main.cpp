@@ -139,6 +139,6 @@ int main(int argc, char** argv) {
   try {
     return compare_weightings::run(argc, argv);
   } catch (const std::exception& e) {
-    return examples::refuse(e.what());
+    return examples::refuse(e);
   }
 }

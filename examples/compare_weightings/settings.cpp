@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "../support/program.hpp"
 #include "../support/weightings.hpp"
 #include "vierbein/core/error.hpp"
 
@@ -13,6 +14,7 @@ namespace compare_weightings {
 
 namespace {
 
+using examples::check_positive;
 using vierbein::require;
 
 void check_list(const char* option, const std::vector<std::string>& list) {
@@ -21,12 +23,6 @@ void check_list(const char* option, const std::vector<std::string>& list) {
   for (const auto& entry : list) {
     require(seen.insert(entry).second, option, "'{}' is given twice", entry);
   }
-}
-
-void check_positive(const char* option, long value) {
-  constexpr long most = 10'000'000;
-  require(value > 0 && value <= most, option, "expected a number from 1 to {}, found {}", most,
-          value);
 }
 
 void check_choice(const char* option, const std::string& value, const char* one,
@@ -82,16 +78,18 @@ void check_settings(settings& s) {
             "--cosines", "'{}' does not look at gradients", s.cosines);
   }
   require(!s.out.empty(), "--out", "expected the name of a folder");
+  const auto written = {"results.csv", "settings.txt", "rejects.csv", "cosines.svg"};
+  examples::require_other_files(s.out, written, "--table", s.table);
+  examples::require_other_files(s.out, written, "--images", s.images);
+  examples::require_other_files(s.out, written, "--labels", s.labels);
   check_positive("--train", s.train);
   check_positive("--dev", s.dev);
   check_positive("--test", s.test);
   check_positive("--epochs", s.epochs);
   check_positive("--batch", s.batch);
-  check_positive("--seeds", s.seeds);
+  examples::check_seeds(s.first_seed, s.seeds);
   require(s.learning_rate > 0 && std::isfinite(s.learning_rate), "--learning-rate",
           "expected a positive number, found {}", s.learning_rate);
-  require(s.first_seed >= 0, "--first-seed", "expected a number of at least 0, found {}",
-          s.first_seed);
 }
 
 }  // namespace compare_weightings

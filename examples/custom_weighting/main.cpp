@@ -114,10 +114,18 @@ int main(int argc, char** argv) {
   vierbein::index_t epochs = 6;
   app.add_option("--data", file, "CSV file with the molecules")->capture_default_str();
   app.add_option("--epochs", epochs, "epochs of training")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) {  // --help
+      return app.exit(e);
+    }
+    return examples::refuse(
+        fmt::format("custom_weighting: {} (see custom_weighting --help)", e.what()));
+  }
   try {
     return custom_weighting::run(file, epochs);
-  } catch (const std::exception& problem) {
-    return examples::refuse(problem.what());
+  } catch (const std::exception& e) {
+    return examples::refuse(e);
   }
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "../support/program.hpp"
 #include "methods.hpp"
 #include "vierbein/core/error.hpp"
 
@@ -38,20 +39,23 @@ void check_choice(const char* option, const std::string& value,
               "expected one of {}; found '{}'", fmt::join(choices, ", "), value);
 }
 
-void check_positive(const char* option, long value) {
-  vb::require(value > 0, option, "expected a positive number, found {}", value);
-}
-
 }  // namespace
 
 void check_settings(const settings& s) {
   vb::require(!s.data.empty(), "--data", "expected the name of a CSV file");
   vb::require(!s.smiles.empty(), "--smiles", "expected the name of a column");
   vb::require(!s.out.empty(), "--out", "expected the name of a folder");
+  examples::require_other_files(s.out,
+                                {"results.csv", "history.csv", "settings.txt", "rejects.csv",
+                                 "chart.svg", "frame.svg", "model.safetensors"},
+                                "--data", s.data);
   vb::require(!s.methods.empty(), "--methods", "expected some of {}", method_names());
   bool sources_needed = false;
+  bool weighted = false;
   for (const auto& name : s.methods) {
-    sources_needed = sources_needed || find_method(name).pretraining != pretraining_kind::none;
+    const method& m = find_method(name);
+    sources_needed = sources_needed || m.pretraining != pretraining_kind::none;
+    weighted = weighted || m.weighted;
   }
   check_distinct("--methods", s.methods);
   vb::require(!s.sources.empty() || !sources_needed, "--sources",
@@ -67,6 +71,8 @@ void check_settings(const settings& s) {
   vb::require(!s.labels.empty(), "--labels", "expected at least one number");
   for (const long labels : s.labels) {
     vb::require(labels >= 2, "--labels", "expected numbers of at least 2, found {}", labels);
+    vb::require(labels >= 3 || !weighted, "--labels",
+                "methods of --weighting hold back 2 labels and need at least 3, found {}", labels);
   }
   check_distinct("--labels", s.labels);
   check_choice("--encoder", s.encoder, std::array{"dmpnn", "dense"});
@@ -74,11 +80,9 @@ void check_settings(const settings& s) {
   vb::require(s.split == "random" || s.split == "scaffold" ||
                   (s.split.starts_with("column:") && s.split.size() > 7),
               "--split", "expected random, scaffold or column:NAME; found '{}'", s.split);
-  check_positive("--seeds", s.seeds);
-  check_positive("--epochs", s.epochs);
-  check_positive("--addition-epochs", s.addition_epochs);
-  vb::require(s.first_seed >= 0, "--first-seed", "expected a number of at least 0, found {}",
-              s.first_seed);
+  examples::check_seeds(s.first_seed, s.seeds);
+  examples::check_positive("--epochs", s.epochs);
+  examples::check_positive("--addition-epochs", s.addition_epochs);
   vb::require(s.threads >= 0, "--threads", "expected a positive number, found {}", s.threads);
 }
 

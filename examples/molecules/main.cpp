@@ -171,6 +171,6 @@ int main(int argc, char** argv) {
   try {
     return molecules::run(argc, argv);
   } catch (const std::exception& e) {
-    return examples::refuse(e.what());
+    return examples::refuse(e);
   }
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "../support/molecule_inputs.hpp"
+#include "../support/program.hpp"
 #include "models.hpp"
 #include "vierbein/backend/cpu.hpp"
 #include "vierbein/chem/molecules.hpp"
@@ -77,6 +78,15 @@ template void save_model<dense_inputs>(const gate_model_of<dense_inputs>&,
                                        const std::filesystem::path&);
 
 void predict(const predict_settings& s) {
+  vb::require(!s.model.empty(), "--model", "expected the name of a model file");
+  vb::require(!s.data.empty(), "--data", "expected the name of a CSV file");
+  vb::require(!s.out.empty(), "--out", "expected the name of a CSV file");
+  auto rejects_file = s.out;
+  rejects_file.replace_extension(".rejects.csv");
+  for (const auto& written : {s.out, rejects_file}) {
+    examples::require_other_file(written, "--data", s.data);
+    examples::require_other_file(written, "--model", s.model);
+  }
   const auto metadata = vb::read_metadata(s.model);
   const auto kind = metadata.extra.find(inputs_key);
   const std::string inputs = kind == metadata.extra.end() ? "" : kind->second;
@@ -117,8 +127,6 @@ void predict(const predict_settings& s) {
   fmt::print("{}: {} tasks for {} of {} molecules\n", s.out.string(), predicted.tasks.size(),
              set.size(), smiles.size());
 
-  auto rejects_file = s.out;
-  rejects_file.replace_extension(".rejects.csv");
   if (set.rejects.empty()) {
     std::error_code ignored;
     std::filesystem::remove(rejects_file, ignored);  // those of an earlier prediction

@@ -99,6 +99,6 @@ int main(int argc, char** argv) {
   try {
     return multi_fashion::run(argc, argv);
   } catch (const std::exception& e) {
-    return examples::refuse(e.what());
+    return examples::refuse(e);
   }
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "../support/program.hpp"
 #include "methods.hpp"
 #include "vierbein/core/error.hpp"
 
@@ -12,6 +13,7 @@ namespace multi_fashion {
 
 namespace {
 
+using examples::check_positive;
 using vierbein::require;
 
 template <class List>
@@ -23,18 +25,15 @@ void check_list(const char* option, const List& list) {
   }
 }
 
-void check_positive(const char* option, long value) {
-  constexpr long most = 10'000'000;
-  require(value > 0 && value <= most, option, "expected a number from 1 to {}, found {}", most,
-          value);
-}
-
 }  // namespace
 
 void check_settings(const settings& s) {
   require(!s.images.empty(), "--images", "expected the name of an IDX file");
   require(!s.labels.empty(), "--labels", "expected the name of an IDX file");
   require(!s.out.empty(), "--out", "expected the name of a folder");
+  const auto written = {"results.csv", "history.csv", "settings.txt", "chart.svg"};
+  examples::require_other_files(s.out, written, "--images", s.images);
+  examples::require_other_files(s.out, written, "--labels", s.labels);
   check_list("--target", s.targets);
   for (const auto& target : s.targets) {
     require(target == "left" || target == "right", "--target", "expected left or right, found '{}'",
@@ -49,7 +48,7 @@ void check_settings(const settings& s) {
   check_positive("--test", s.test);
   check_positive("--epochs", s.epochs);
   check_positive("--batch", s.batch);
-  check_positive("--seeds", s.seeds);
+  examples::check_seeds(s.first_seed, s.seeds);
   check_list("--target-labels", s.target_labels);
   for (const long labels : s.target_labels) {
     require(labels >= 0 && labels <= s.train, "--target-labels",
@@ -57,8 +56,6 @@ void check_settings(const settings& s) {
   }
   require(s.learning_rate > 0 && std::isfinite(s.learning_rate), "--learning-rate",
           "expected a positive number, found {}", s.learning_rate);
-  require(s.first_seed >= 0, "--first-seed", "expected a number of at least 0, found {}",
-          s.first_seed);
 }
 
 }  // namespace multi_fashion

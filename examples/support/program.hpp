@@ -1,4 +1,5 @@
-// What the example programs have in common: the folder of their results, refusals.
+// What the example programs have in common: checks of options, the folder of their results,
+// refusals.
 #pragma once
 
 #include <fmt/format.h>
@@ -7,7 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
+#include <initializer_list>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -15,6 +19,38 @@
 #include "vierbein/core/error.hpp"
 
 namespace examples {
+
+/// Throws unless the number of an option is one that a program can count to.
+inline void check_positive(const char* option, long value) {
+  constexpr long most = 10'000'000;
+  vierbein::require(value > 0 && value <= most, option, "expected a number from 1 to {}, found {}",
+                    most, value);
+}
+
+/// Throws unless `first` and the numbers that follow, `count` in all, can be seeds.
+inline void check_seeds(long first, long count) {
+  constexpr long most = 1'000'000'000'000'000;
+  check_positive("--seeds", count);
+  vierbein::require(first >= 0 && first <= most, "--first-seed",
+                    "expected a number from 0 to {}, found {}", most, first);
+}
+
+/// Throws when a file that would be written is the one that `option` names to be read.
+inline void require_other_file(const std::filesystem::path& written, const char* option,
+                               const std::filesystem::path& read) {
+  std::error_code ignored;  // where one of them is missing they differ
+  vierbein::require(!std::filesystem::equivalent(written, read, ignored), "--out",
+                    "'{}' is the file of {}", written.string(), option);
+}
+
+/// The same for files in a folder.
+inline void require_other_files(const std::filesystem::path& folder,
+                                std::initializer_list<const char*> written, const char* option,
+                                const std::filesystem::path& read) {
+  for (const char* name : written) {
+    require_other_file(folder / name, option, read);
+  }
+}
 
 /// The folder of the results; one that is made here goes again when nothing was put into it.
 class output_folder {
@@ -55,6 +91,12 @@ inline int refuse(std::string problem) {
   std::replace(problem.begin(), problem.end(), '\n', ' ');
   tell("{}\n", problem);
   return 2;
+}
+
+inline int refuse(const std::exception& problem) {
+  const bool memory = dynamic_cast<const std::bad_alloc*>(&problem) != nullptr;
+  return refuse(std::string(memory ? "memory: the system does not give what these settings ask for"
+                                   : problem.what()));
 }
 
 }  // namespace examples

@@ -399,6 +399,9 @@ TEST_CASE("an unusable option is refused before anything is built") {
            row{refusal(consistency{.pairs = both}),
                "alignment::consistency: pairs must have a target or a list, but has the target "
                "'melting' and a list of 1"},
+           row{refusal(consistency{.pairs = {.list = {{"melting", "toxic"}, {"toxic", "toxic"}}}}),
+               "alignment::consistency: pairs must be of two tasks, but one in the list is 'toxic' "
+               "with itself"},
            row{refusal(coral{.coefficient = nan}), coefficient("coral", "nan")},
            row{refusal(soft_sharing{.coefficient = -0.5}), coefficient("soft_sharing", "-0.5")},
            row{refusal(mapping{.coefficient = -infinity}), coefficient("mapping", "-inf")},

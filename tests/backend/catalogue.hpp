@@ -159,6 +159,16 @@ void run_reductions(const B& b, workspace_of<B>& w, shape s, bool accumulate) {
   const auto norms = w.output("row norms", rows, 1, d);
   b.row_norms(x, T(0x1p-10), norms);
   b.row_norms_backward(x, norms, column, w.output("row norms backward", rows, cols, d), accumulate);
+  for (const index_t copies : {index_t{1}, index_t{3}}) {
+    const index_t half = (rows + 1) / 2;  // two groups
+    const auto blocks = w.input(2 * (1 + copies) * half, cols);
+    const auto distances = w.output("copy distances", 2 * copies * half, 1, d);
+    b.copy_distances(blocks, half, copies, T(0x1p-10), distances);
+    b.copy_distances_backward(
+        blocks, half, copies, distances, w.input(2 * copies * half, 1),
+        w.output("copy distances backward", blocks.rows, cols, static_cast<double>(copies) * d),
+        accumulate);
+  }
   const auto flat = w.flat_input(rows * cols);
   w.value("squared norm", b.squared_norm(flat), n * d * std::sqrt(n * d));
 }

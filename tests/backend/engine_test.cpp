@@ -2,15 +2,18 @@
 // promises besides.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "vierbein/backend/cpu.hpp"
 #include "vierbein/backend/engine/bf16.hpp"
 #include "vierbein/backend/engine/eigen.hpp"
 #include "vierbein/backend/engine/tiled.hpp"
+#include "vierbein/core/matrix.hpp"
 #include "vierbein/core/random.hpp"
 
 namespace vb = vierbein;
@@ -149,6 +152,55 @@ TEST_CASE_TEMPLATE("an engine computes S + A B for all shapes, strides and trans
   static_assert(vb::ProductEngine<Engine>);
   check_shapes<Engine, float>();
   check_shapes<Engine, double>();
+}
+
+// Gramians of long rows are formed by halves, in stretches of the columns.
+TEST_CASE_TEMPLATE("A times its own transpose, of long rows", T, float, double) {
+  for (const index_t rows : {2, 3, 4, 5, 8, 13, 16, 33}) {
+    for (const index_t cols : {index_t{1024}, index_t{1531}, index_t{17000}}) {
+      CAPTURE(rows);
+      CAPTURE(cols);
+      const index_t gap = rows % 2 * 3;
+      vb::matrix<T> numbers(rows, cols + gap);
+      for (index_t i = 0; i < numbers.size(); ++i) {
+        numbers.data()[i] =
+            static_cast<T>(vb::random_stream{5, 1}.normal(static_cast<std::uint64_t>(i)));
+      }
+      const auto a = std::as_const(numbers).view().col_range(0, cols);
+      vb::matrix<T> one_thread;
+      for (const int threads : {1, 2, 3, 7}) {
+        vb::matrix<T> g(rows, rows, T(0.5));
+        const vb::backend::product<T, vb::host_space> group[] = {{a, a, g.view()}};
+        const vb::backend::basic_cpu<T> cpu(threads);
+        cpu.multiply(vb::backend::transposition::nt, group, false);
+        if (threads == 1) {
+          one_thread = g;
+        }
+        CHECK(g == one_thread);
+      }
+      vb::matrix<T> onto(rows, rows, T(0.5));
+      const vb::backend::product<T, vb::host_space> group[] = {{a, a, onto.view()}};
+      vb::backend::basic_cpu<T>(2).multiply(vb::backend::transposition::nt, group, true);
+      double worst = 0;
+      for (index_t i = 0; i < rows; ++i) {
+        for (index_t j = 0; j < rows; ++j) {
+          double expected = 0;
+          double scale = 0;
+          for (index_t k = 0; k < cols; ++k) {
+            const double term = static_cast<double>(a(i, k)) * static_cast<double>(a(j, k));
+            expected += term;
+            scale += std::abs(term);
+          }
+          const double limit = scale * std::numeric_limits<T>::epsilon() * 64;
+          worst =
+              std::max(worst, std::abs(static_cast<double>(one_thread(i, j)) - expected) / limit);
+          CHECK(onto(i, j) == one_thread(i, j) + T(0.5));
+          CHECK(one_thread(i, j) == one_thread(j, i));
+        }
+      }
+      CHECK(worst < 1);
+    }
+  }
 }
 
 using engine::bf16_unit;

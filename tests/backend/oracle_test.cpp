@@ -40,6 +40,8 @@ struct oracle {
   // Calls op(out, accumulate) both ways; it must add or assign f(r, c).
   template <class Op, class F>
   void both(const char* name, vb::matrix_view<double> to, Op&& op, F&& f) {
+    REQUIRE(to.rows <= before.rows);
+    REQUIRE(to.cols <= before.cols);
     for (const bool accumulate : {false, true}) {
       const auto old = before.row_range(0, to.rows).col_range(0, to.cols);
       b.copy(1, old, to, false);
@@ -319,6 +321,44 @@ TEST_CASE_FIXTURE(oracle, "sums, broadcasts and norms") {
       "row norms backward", out,
       [&](auto to, bool add) { b.row_norms_backward(x, norms, column, to, add); },
       [&](index_t r, index_t c) { return column(r, 0) * x(r, c) / norm(r); });
+}
+
+TEST_CASE_FIXTURE(oracle, "distances of copies") {
+  // Two groups of a block of two rows and its two copies.
+  const auto blocks = w.input(12, cols);
+  const auto gradient = w.input(8, 1);
+  const auto distances = w.output("distances", 8, 1);
+  const auto place = [](index_t group, index_t block, index_t i) {
+    return 6 * group + 2 * block + i;
+  };
+  const auto distance = [&](index_t group, index_t copy, index_t i) {
+    double total = 0.25;
+    for (index_t c = 0; c < cols; ++c) {
+      total += std::pow(blocks(place(group, 0, i), c) - blocks(place(group, 1 + copy, i), c), 2);
+    }
+    return std::sqrt(total);
+  };
+  b.copy_distances(blocks, 2, 2, 0.25, distances);
+  expect("copy distances", distances,
+         [&](index_t r, index_t) { return distance(r / 4, r / 2 % 2, r % 2); });
+  const auto to_blocks = w.output("out", 12, cols);
+  both(
+      "copy distances backward", to_blocks,
+      [&](auto to, bool add) {
+        b.copy_distances_backward(blocks, 2, 2, distances, gradient, to, add);
+      },
+      [&](index_t r, index_t c) {
+        const index_t group = r / 6;
+        const index_t block = r / 2 % 3;
+        const index_t i = r % 2;
+        double total = 0;
+        for (index_t k = 0; k < 2; ++k) {
+          const double one = gradient(4 * group + 2 * k + i, 0) / distance(group, k, i) *
+                             (blocks(place(group, 0, i), c) - blocks(place(group, 1 + k, i), c));
+          total += block == 0 ? one : block == 1 + k ? -one : 0;
+        }
+        return total;
+      });
 }
 
 TEST_CASE_FIXTURE(oracle, "products") {

@@ -7,6 +7,9 @@
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 using namespace backend_test;
 
@@ -198,6 +201,13 @@ TEST_CASE("chunks cover the range once, and do not depend on the number of threa
 }
 
 #if defined(_OPENMP)
+
+TEST_CASE("an impossible number of threads is refused") {
+  CHECK_THROWS_WITH_AS(vb::backend::cpu(-3),
+                       "backend::cpu: threads must be from 0 (all) to 1024, but is -3", vb::error);
+  CHECK_THROWS_AS(vb::backend::cpu(1025), vb::error);
+  CHECK(vb::backend::cpu(0).threads() >= 1);
+}
 
 TEST_CASE("large work forks, small work and work within a parallel region do not") {
   const auto threads_used = [](index_t count) {

@@ -149,6 +149,10 @@ TEST_CASE("freezing goes by the beginning of the name") {
   for (const auto& s : theta.segments()) {
     CHECK(s.frozen);
   }
+  CHECK_THROWS_WITH_AS(theta.freeze("trnk/"),
+                       "parameters: none of the 4 segments has a name that begins with 'trnk/'",
+                       vierbein::error);
+  CHECK_THROWS_AS(parameters<float>{}.freeze(""), vierbein::error);
 }
 
 TEST_CASE("a snapshot brings every value back") {

@@ -124,3 +124,15 @@ TEST_CASE("a matrix owns its elements") {
   CHECK(b.size() == 2);
   CHECK(vierbein::matrix<float>().empty());
 }
+
+TEST_CASE("a matrix refuses sizes below 0") {
+  using matrix = vierbein::matrix<double>;
+  using vierbein::error;
+  CHECK_THROWS_WITH_AS(matrix(-1, 3), "matrix: expected sizes of at least 0, found -1 x 3", error);
+  CHECK_THROWS_WITH_AS(matrix(-2, -3), "matrix: expected sizes of at least 0, found -2 x -3",
+                       error);
+  matrix a(2, 3, 7.0);
+  CHECK_THROWS_WITH_AS(a.resize(1, -1), "matrix: expected sizes of at least 0, found 1 x -1",
+                       error);
+  CHECK(a == matrix(2, 3, 7.0));
+}

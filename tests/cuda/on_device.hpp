@@ -288,6 +288,8 @@ class on_device {
   ON_DEVICE(broadcast_scalar);
   ON_DEVICE(row_norms);
   ON_DEVICE(row_norms_backward);
+  ON_DEVICE(copy_distances);
+  ON_DEVICE(copy_distances_backward);
   ON_DEVICE(add_normal);
   ON_DEVICE(dropout);
   ON_DEVICE(layer_norm);

@@ -146,7 +146,7 @@ TEST_CASE("errors name the operation, or the last one before the wait") {
   emulated::device.at_launch = cudaErrorNoKernelImageForDevice;
   CHECK(test::message_of([&] { backend.unary(vb::backend::unary::square, 0, x, x); }) ==
         "cuda, unary: kernel launch: this program holds no kernels for the device: its compute "
-        "capability belongs in CMAKE_CUDA_ARCHITECTURES");
+        "capability belongs in VIERBEIN_CUDA_ARCHITECTURES");
   backend.activate(vb::activation::relu, x, x);
   emulated::device.at_synchronise = cudaErrorIllegalAddress;
   CHECK(test::message_of([&] { static_cast<void>(backend.squared_norm(memory.view())); }) ==

@@ -107,6 +107,21 @@ TEST_CASE("select takes inputs and labels of the same rows") {
   CHECK(chosen.at("a").values(2, 0) == 3);
   CHECK_THROWS_WITH_AS(data.select(std::vector<index_t>{4}), "dataset: no row 4 among 4 samples",
                        error);
+  CHECK_THROWS_WITH_AS(data.inputs.select(std::vector<index_t>{0, 120}),
+                       "features: no row 120 among 4 samples", error);
+  CHECK_THROWS_WITH_AS(data.inputs.select(std::vector<index_t>{-1}),
+                       "features: no row -1 among 4 samples", error);
+  CHECK_THROWS_WITH_AS(vierbein::data::labelled_rows(data.at("a"), std::vector<index_t>{3, 4}),
+                       "labels 'a': no row 4 among 4 samples", error);
+}
+
+TEST_CASE("labels that are fewer than the inputs are neither selected nor masked") {
+  dataset data{features(4)};
+  data.labels.push_back({"a", matrix<double>(2, 1, 1.0)});
+  const std::vector<index_t> rows{3};
+  const char* const problem = "dataset: expected 4 labels 'a', one a sample, found 2";
+  CHECK_THROWS_WITH_AS(data.select(rows), problem, error);
+  CHECK_THROWS_WITH_AS(data.mask_labels("a", rows), problem, error);
 }
 
 TEST_CASE("mask_labels removes labels of one task only") {

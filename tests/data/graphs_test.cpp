@@ -3,9 +3,14 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <functional>
+#include <limits>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
+
+#include "../support/message_of.hpp"
 
 using vierbein::index_t;
 using vierbein::data::graph_set;
@@ -111,6 +116,10 @@ TEST_CASE("a set of graphs knows its sizes") {
   CHECK(set.edge_count(2) == 6);
   CHECK(set.edge_count(1) == 0);
   CHECK(graph_set{}.size() == 0);
+  graph_set empty;
+  empty.node_offset.clear();
+  CHECK(empty.size() == 0);
+  CHECK(graph_set::batch_type{}.size() == 0);
 }
 
 TEST_CASE("a batch renumbers nodes and edges") {
@@ -182,4 +191,91 @@ TEST_CASE("selected graphs are a set of their own with the same content") {
   CHECK(from_chosen.edge_features == from_set.edge_features);
   CHECK(from_chosen.source == from_set.source);
   CHECK(from_chosen.in_edges == from_set.in_edges);
+}
+
+TEST_CASE("select refuses graphs that are not there") {
+  const graph_set set = four_graphs();
+  for (const index_t row : {-1, 4}) {
+    CHECK(test::message_of([&] { (void)set.select(std::array{index_t{0}, row}); }) ==
+          "graphs: no row " + std::to_string(row) + " among 4 samples");
+  }
+}
+
+TEST_CASE("check accepts graphs as they should be") {
+  CHECK_NOTHROW(graph_set{}.check());
+  graph_set set = four_graphs();
+  CHECK_NOTHROW(set.check());
+  set.features = vierbein::matrix<double>(4, 2);
+  CHECK_NOTHROW(set.check());
+  set.edge_features = {};  // no features, so no rows
+  CHECK_NOTHROW(set.check());
+  graph_set loops;  // an edge may be the reverse of itself
+  append(loops, 1, {});
+  loops.edge_features = vierbein::matrix<float>(1, 1);
+  loops.source = loops.target = loops.reverse = {0};
+  loops.edge_offset = {0, 1};
+  CHECK_NOTHROW(loops.check());
+}
+
+// Nodes of the four graphs begin at 0, 3, 4 and 7 and end at 11, edges at 0, 4, 4 and 10 and end at
+// 16.
+TEST_CASE("check refuses arrays that do not make graphs") {
+  const auto said = [](const std::function<void(graph_set&)>& spoil) {
+    graph_set set = four_graphs();
+    spoil(set);
+    return test::message_of([&] { set.check(); });
+  };
+  // offsets
+  CHECK(said([](auto& s) { s.node_offset = {}; }) ==
+        "graphs: expected node_offset to begin with 0, but it is empty");
+  CHECK(said([](auto& s) { s.edge_offset = {}; }) ==
+        "graphs: expected edge_offset to begin with 0, but it is empty");
+  CHECK(said([](auto& s) { s.node_offset[0] = 1; }) ==
+        "graphs: expected node_offset to begin with 0, found 1");
+  CHECK(said([](auto& s) { s.edge_offset[3] = 3; }) ==
+        "graphs: expected edge_offset never to fall, found 3 behind 4");
+  CHECK(said([](auto& s) { s.edge_offset.pop_back(); }) ==
+        "graphs: expected 5 numbers in edge_offset, as many as in node_offset, found 4");
+  CHECK(said([](auto& s) { s.node_offset.back() = 12; }) ==
+        "node features: expected 12 rows, found 11");
+  CHECK(said([](auto& s) { s.edge_offset.back() = 15; }) ==
+        "edge features: expected 15 rows, found 16");
+  // lengths
+  CHECK(said([](auto& s) { s.features = vierbein::matrix<double>(3, 1); }) ==
+        "graph features: expected 4 rows, found 3");
+  CHECK(said([](auto& s) { s.source.pop_back(); }) ==
+        "graphs: expected 16 numbers in source, one an edge, found 15");
+  CHECK(said([](auto& s) { s.target.push_back(0); }) ==
+        "graphs: expected 16 numbers in target, one an edge, found 17");
+  CHECK(said([](auto& s) { s.reverse.clear(); }) ==
+        "graphs: expected 16 numbers in reverse, one an edge, found 0");
+  // edges
+  CHECK(said([](auto& s) { s.source[12] = 6; }) ==
+        "graphs, edge 12 (counted from 0): expected nodes 7 to 10 of its graph, found 6");
+  CHECK(said([](auto& s) { s.target[4] = 7; }) ==
+        "graphs, edge 4 (counted from 0): expected nodes 4 to 6 of its graph, found 7");
+  CHECK(said([](auto& s) { s.target[0] = -1; }) ==
+        "graphs, edge 0 (counted from 0): expected nodes 0 to 2 of its graph, found -1");
+  CHECK(said([](auto& s) { s.node_offset = {0, 0, 4, 7, 11}; }) ==
+        "graphs, edge 0 (counted from 0): expected none in a graph without nodes");
+  for (const int back : {3, 10}) {
+    CHECK(said([&](auto& s) { s.reverse[4] = back; }) ==
+          "graphs, edge 4 (counted from 0): expected its reverse among the edges 4 to 9 of its "
+          "graph, found " +
+              std::to_string(back));
+  }
+  CHECK(said([](auto& s) { s.reverse[0] = 2; }) ==
+        "graphs, edge 0 (counted from 0): expected its reverse to run from node 1 to node 0, found "
+        "edge 2 from 1 to 2");
+  CHECK(said([](auto& s) {  // bond 1 as bond 0 once more
+          s.source[2] = 0;
+          s.target[2] = 1;
+          s.source[3] = 1;
+          s.target[3] = 0;
+          s.reverse[0] = 3;
+        }) ==
+        "graphs, edge 0 (counted from 0): expected to be the reverse of its reverse, edge 3, found "
+        "edge 2 there");
+  CHECK(said([](auto& s) { s.node_features(2, 1) = std::numeric_limits<float>::infinity(); }) ==
+        "node features, row 2, column 1 (counted from 0): expected a finite number, found inf");
 }

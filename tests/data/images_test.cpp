@@ -108,6 +108,10 @@ TEST_CASE("select and append") {
   const image_set nothing = none.select({});
   CHECK(nothing.size() == 0);
   CHECK(nothing.shape() == shape);
+  for (const index_t row : {-1, 14}) {
+    CHECK(test::message_of([&] { (void)set.select(std::vector<index_t>{row}); }) ==
+          "images: no row " + std::to_string(row) + " among 14 samples");
+  }
   CHECK(test::message_of([&] { none.append({{1, 2, 3}, numbers(1, {1, 2, 3})}); }) ==
         "images: expected 2 channels of 2 x 3 pixels as before, found 1 channel of 2 x 3 pixels");
 }

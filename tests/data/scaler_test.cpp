@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "vierbein/core/matrix.hpp"
 
 using doctest::Approx;
@@ -63,6 +64,33 @@ TEST_CASE("a standardiser refuses what it cannot learn from") {
                        "task 'log p': column 0 has 1 values, too few to standardise", error);
   CHECK_THROWS_AS(s.fit(column({1, std::numeric_limits<double>::infinity()}).view()), error);
   s.fit(column({1, 2}).view());
+  CHECK_THROWS_WITH_AS(s.fit(column({1, 2, 3}).view(), std::vector<index_t>{0, 1, 5}),
+                       "standardiser: no row 5 among 3 samples", error);
   matrix<double> wide(1, 2);
   CHECK_THROWS_WITH_AS(s.apply(wide.view()), "standardiser: expected 1 columns, found 2", error);
+}
+
+TEST_CASE("a standardiser refuses squares beyond the range of double") {
+  const auto said = [](const std::vector<double>& values) {
+    standardiser s;
+    return test::message_of([&] { s.fit(column(values).view()); });
+  };
+  CHECK(said({1e200, 3e200}) ==
+        "standardiser: column 0 has the mean 2e+200 and the deviation inf, beyond the range of "
+        "double: rescale it");
+  CHECK(said({0, 1e-200}) ==
+        "standardiser: column 0 has the mean 5e-201 and the deviation 0, beyond the range of "
+        "double: rescale it");
+  for (const auto& values : {std::vector<double>{1.2e308, 1.6e308}, {-1.2e308, 1.6e308}}) {
+    CHECK(said(values).ends_with("beyond the range of double: rescale it"));
+  }
+  CHECK(said({1e150, 3e150}) == "");
+  CHECK(said({1e308, 1e308, 1e308}) == "");  // only shifted
+}
+
+TEST_CASE("a standardiser is used only after it was fitted") {
+  const standardiser s;
+  matrix<double> x(1, 2);
+  CHECK_THROWS_WITH_AS(s.apply(x.view()), "standardiser: it has not been fitted", error);
+  CHECK_THROWS_WITH_AS(s.invert(x.view()), "standardiser: it has not been fitted", error);
 }

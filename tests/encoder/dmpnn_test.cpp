@@ -380,4 +380,10 @@ TEST_CASE("impossible options are refused") {
                        "encoder::dmpnn: expected positive hidden and depth, found 0 and 3",
                        vb::error);
   CHECK_THROWS_AS((dmpnn{.depth = 0}.build(theta, "t", graphs.shape())), vb::error);
+  CHECK_THROWS_WITH_AS((dmpnn{.sum_scale = 0}.build(theta, "t", graphs.shape())),
+                       "encoder::dmpnn: sum_scale must be finite and positive, but is 0",
+                       vb::error);
+  CHECK_THROWS_WITH_AS(
+      (dmpnn{}.build(theta, "t", {.feature_width = 3})),
+      "encoder::dmpnn: expected at least one feature of nodes or edges, found none", vb::error);
 }

@@ -190,8 +190,15 @@ TEST_CASE("a column that is constant but for rounding counts as constant") {
   CHECK(b(29, 1) > 1);
 }
 
-TEST_CASE("an mlp without layers is refused") {
+TEST_CASE("encoders of features refuse inputs without features and impossible options") {
   vb::parameters<double> theta;
+  CHECK_THROWS_WITH_AS((vb::encoder::mlp{}.build(theta, "t", {0})),
+                       "encoder::mlp: expected at least one feature, found none", vb::error);
+  CHECK_THROWS_WITH_AS((vb::encoder::features{}.build(theta, "t", {0})),
+                       "encoder::features: expected at least one feature, found none", vb::error);
+  CHECK_THROWS_WITH_AS((vb::encoder::mlp{.input_dropout = 1}.build(theta, "t", {2})),
+                       "encoder::mlp: input_dropout must be at least 0 and less than 1, but is 1",
+                       vb::error);
   CHECK_THROWS_WITH_AS((vb::encoder::mlp{.widths = {}}.build(theta, "t", {2})),
                        "encoder::mlp: expected at least one layer width", vb::error);
 }

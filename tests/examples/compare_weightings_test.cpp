@@ -181,6 +181,7 @@ TEST_CASE("compare_weightings: --resume runs what is missing and nothing else") 
 TEST_CASE("compare_weightings: bad input is refused in one sentence") {
   const bench b;
   put(b.at("short.csv"), "smiles,weight,polarity,other\nCC,1,2,3\n");
+  put(b.at("results.csv"), small_table());
   for (const auto& [arguments, place] : std::vector<std::array<std::string, 2>>{
            {"--methods equal,equal", "--methods"},
            {"--methods krum", "'krum' needs at least 3 tasks"},
@@ -193,6 +194,11 @@ TEST_CASE("compare_weightings: bad input is refused in one sentence") {
            {"--heads both", "--heads"},
            {"--epochs 0", "--epochs"},
            {"--learning-rate 0", "--learning-rate"},
+           {"--seeds 10000000000", "--seeds"},
+           {"--first-seed=-1", "--first-seed"},
+           {"--first-seed 9223372036854775807", "--first-seed: expected a number from 0 to"},
+           {"--data molecules --table results.csv --out .",
+            "--out: './results.csv' is the file of --table"},
            {"--images absent", "absent"},
            {"--data molecules --table absent.csv", "absent.csv"},
            {"--data molecules --table short.csv", "weight"},

@@ -39,4 +39,7 @@ TEST_CASE("custom_weighting examines the policy, then looks for the molecules") 
   const auto outcome = folder.run("--data nowhere.csv");
   example_test::check_refused(outcome, "nowhere.csv");
   CHECK(outcome.out.starts_with("held: finite answers"));
+  example_test::check_refused(folder.run("--colour red"), "custom_weighting: ");
+  example_test::check_refused(folder.run("--epochs ten"), "--epochs");
+  CHECK(folder.run("--help").status == 0);
 }

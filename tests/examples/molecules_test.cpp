@@ -255,6 +255,26 @@ TEST_CASE("molecules predict: new molecules") {
   check_refused(predict("--model none.safetensors"), "none.safetensors");
   check_refused(predict("--out none/p.csv"), "none/p.csv");
   check_refused(predict("--threads 0"), "--threads");
+  for (const char* option : {"--model", "--data", "--out"}) {
+    check_refused(predict(fmt::format("{} ''", option)), fmt::format("{}: expected", option));
+  }
+
+  // Nothing that is read is written, by whatever name.
+  const auto input = content(b.at("new.csv"));
+  put(b.at("r.rejects.csv"), input);
+  put(b.at("s.rejects.csv"), "smiles\nC\n");  // nothing to reject: this one would be deleted
+  check_refused(predict("--out new.csv"), "--out: 'new.csv' is the file of --data");
+  check_refused(predict("--out out/../new.csv"), "--out: 'out/../new.csv' is the file of --data");
+  check_refused(predict("--out out/model.safetensors"),
+                "--out: 'out/model.safetensors' is the file of --model");
+  for (const char* name : {"r", "s"}) {
+    check_refused(predict(fmt::format("--data {0}.rejects.csv --out {0}.csv", name)),
+                  fmt::format("--out: '{}.rejects.csv' is the file of --data", name));
+    CHECK_FALSE(fs::exists(b.at(fmt::format("{}.csv", name))));
+  }
+  CHECK(content(b.at("new.csv")) == input);
+  CHECK(content(b.at("r.rejects.csv")) == input);
+  CHECK(content(b.at("s.rejects.csv")) == "smiles\nC\n");
   put(b.at("empty.csv"), "");
   check_refused(predict("--data empty.csv"), "empty.csv");
   put(b.at("header.csv"), "smiles\n");
@@ -341,6 +361,8 @@ TEST_CASE("molecules: bad input is refused in one sentence and earlier results s
   refused("--labels 0", "--labels");
   refused("--labels=-5", "--labels");
   refused("--labels 10,10", "--labels");
+  refused("--labels 10,2 --weighting alpha_vil",
+          "--labels: methods of --weighting hold back 2 labels and need at least 3, found 2");
   refused("--labels ten", "--labels");
   refused("--methods magic", "--methods");
   refused("--methods single,single", "--methods");
@@ -355,9 +377,19 @@ TEST_CASE("molecules: bad input is refused in one sentence and earlier results s
   refused("--threads 0", "--threads");
   refused("--threads=-2", "--threads");
   refused("--first-seed=-1", "--first-seed");
+  refused("--first-seed 9223372036854775807", "--first-seed: expected a number from 0 to");
+  for (const char* option : {"--seeds", "--epochs", "--addition-epochs"}) {
+    refused(fmt::format("{} 10000000000", option), option);
+  }
   refused("--colour red", "--colour");
   refused("--out data.csv/out", "data.csv/out");
   refused("--out data.csv", "data.csv");
+  for (const char* name : {"results.csv", "rejects.csv"}) {
+    put(b.at(name), small_table());
+    refused(fmt::format("--data {} --out .", name),
+            fmt::format("--out: './{}' is the file of --data", name));
+    CHECK(content(b.at(name)) == small_table());
+  }
   check_refused(b.run(""), "--data");
   check_refused(b.run("--data data.csv --sources a"), "--targets");
   check_refused(b.run("--data data.csv --targets t"), "--sources");

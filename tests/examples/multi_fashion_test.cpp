@@ -236,12 +236,23 @@ TEST_CASE("multi_fashion: bad input is refused in one sentence and earlier resul
   refused("--learning-rate nan", "--learning-rate");
   refused("--threads 0", "--threads");
   refused("--first-seed=-1", "--first-seed");
+  refused("--first-seed 9223372036854775807", "--first-seed: expected a number from 0 to");
   refused("--colour red", "--colour");
   refused("--out images/out", "images/out");
   refused("--out images", "images");
+  for (const char* option : {"--images", "--labels"}) {
+    put(b.at("history.csv"), "");
+    refused(fmt::format("{} history.csv --out .", option),
+            fmt::format("--out: './history.csv' is the file of {}", option));
+  }
   refused("--images none --out fresh", "none");
   CHECK_FALSE(fs::exists(b.at("fresh")));
   CHECK(content(b.at("out/results.csv")) == earlier);
+
+  // Pictures of 4 GB; the shell allows 1 GB, in KiB.
+  check_refused(b.shell("ulimit -v 1000000 &&",
+                        bench::small("--train 10000000 --dev 10000000 --test 10000000 ")),
+                "memory: the system does not give what these settings ask for");
 
   // The disk is full: what was written before that stays. The last words go through a pipe, which
   // has no such limit.

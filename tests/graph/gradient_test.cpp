@@ -351,6 +351,9 @@ TEST_CASE_TEMPLATE("gradient of reductions", B, DOUBLE_BACKENDS) {
   check_operation<B>({{3, 4}}, [](auto&, const vars<B>& x) { return vg::row_norms(x[0]); });
   check_operation<B>({{3, 4}, {3, 4}},
                      [](auto&, const vars<B>& x) { return vg::mean_squared_error(x[0], x[1]); });
+  check_operation<B>({{12, 3}}, [](auto&, const vars<B>& x) {
+    return vg::copy_distances<B>(vg::slice_cols(x[0], 1, 2), 2, 2);
+  });
   // A slice is not contiguous.
   check_operation<B>({{3, 4}}, [](auto&, const vars<B>& x) {
     return vg::row_norms(vg::slice_cols(x[0], 1, 2)) * vg::row_sums(vg::slice_cols(x[0], 2, 2));

@@ -552,6 +552,10 @@ TEST_CASE("shapes that do not match are refused in a sentence") {
   REFUSED(m(2, 3) - m(2, 2), "subtraction: 2 x 3 does not match 2 x 2");
   REFUSED(m(2, 3) * m(1, 3), "multiplication: 2 x 3 does not match 1 x 3");
   REFUSED(m(2, 3) / m(2, 1), "division: 2 x 3 does not match 2 x 1");
+  REFUSED(vg::copy_distances(m(5, 3), 2, 1),
+          "copy_distances: 5 rows are not groups of 2 blocks of 2");
+  REFUSED(vg::copy_distances(m(4, 3), 0, 1),
+          "copy_distances: 4 rows are not groups of 2 blocks of 0");
   REFUSED(vg::affine(m(2, 3), m(4, 5), {}), "affine: the input has 3 columns, the weight 4 rows");
   REFUSED(vg::affine(m(2, 3), m(3, 5), m(1, 4)), "affine: the bias is 1 x 4, expected 1 x 5");
   REFUSED(vg::affine(m(2, 3), m(3, 5), m(2, 5)), "affine: the bias is 2 x 5, expected 1 x 5");
@@ -581,7 +585,7 @@ TEST_CASE("shapes that do not match are refused in a sentence") {
   REFUSED(vg::concatenate_cols<oracle>(list{}), "concatenate_cols: no matrices");
   REFUSED(vg::concatenate_rows<oracle>(list{}), "concatenate_rows: no matrices");
   REFUSED(vg::select_blocks<oracle>(m(4, 3), 2, std::array<index_t, 1>{2}),
-          "select_blocks: block 2 of 2");
+          "select_blocks: block 2 of 2 rows in an input of 4");
   REFUSED(vg::gather_rows<oracle>(m(2, 3), indices{0}, indices{0, 1}, indices{0}),
           "gather_rows: expected 2 segments of 1 rows together, found 1 of 1");
   REFUSED(vg::gather_rows<oracle>(m(2, 3), indices{0}, indices{0, 1, 1}, indices{0, 0}),

@@ -353,14 +353,17 @@ TEST_CASE("labels that a head does not accept are refused with their row") {
   auto wrong = data;
   wrong.add("b", labels);
   CHECK_THROWS_WITH_AS(fit(vb::tasks{vb::binary("b")}, wrong),
-                       "labels: task 'b', row 7: expected 0 or 1, found 0.5", vb::error);
-  CHECK_THROWS_WITH_AS(fit(vb::tasks{vb::multiclass("b", 2)}, wrong),
-                       "labels: task 'b', row 7: expected a class number from 0 to below the "
-                       "number of classes, found 0.5",
+                       "labels: task 'b', row 7 (counted from 0): expected 0 or 1, found 0.5",
                        vb::error);
-  CHECK_THROWS_WITH_AS(fit(vb::tasks{vb::task<poisson>{"b"}}, wrong),
-                       "labels: task 'b', row 7: expected a whole number, not negative, found 0.5",
-                       vb::error);
+  CHECK_THROWS_WITH_AS(
+      fit(vb::tasks{vb::multiclass("b", 2)}, wrong),
+      "labels: task 'b', row 7 (counted from 0): expected a class number from 0 to below the "
+      "number of classes, found 0.5",
+      vb::error);
+  CHECK_THROWS_WITH_AS(
+      fit(vb::tasks{vb::task<poisson>{"b"}}, wrong),
+      "labels: task 'b', row 7 (counted from 0): expected a whole number, not negative, found 0.5",
+      vb::error);
   CHECK_THROWS_WITH_AS(fit(vb::tasks{vb::multilabel("b", 3)}, wrong),
                        "labels: task 'b' expects 3 columns, found 1", vb::error);
 }

@@ -86,6 +86,8 @@ TEST_CASE("write_atomically names the reason for a missing folder, a folder and 
         folder.path().string() + ": cannot be written: it is not a regular file");
   CHECK(test::message_of<error>([&] { io::write_atomically("/dev/null", nothing); }) ==
         "/dev/null: cannot be written: it is not a regular file");
+  CHECK(test::message_of<error>([&] { io::write_atomically("", nothing); }) ==
+        "path: expected the name of a file, found an empty one");
   CHECK(fs::is_character_file("/dev/null"));
   CHECK(folder.count() == 0);
 }

@@ -117,6 +117,8 @@ TEST_CASE("read_csv names a file that is missing or a folder") {
   const auto missing = folder / "none.csv";
   CHECK(test::message_of<error>([&] { io::read_csv(missing); }) ==
         missing.string() + ": cannot be read: No such file or directory");
+  CHECK(test::message_of<error>([] { (void)io::read_csv(""); }) ==
+        "path: expected the name of a file, found an empty one");
   CHECK(test::message_of<error>([&] { io::read_csv(folder.path()); }) ==
         folder.path().string() + ": cannot be read: Is a directory");
 }

@@ -173,6 +173,8 @@ TEST_CASE("missing files, folders, and arrays that are no images or labels are r
   CHECK(test::message_of<error>([&] {
           (void)io::read_idx(folder / "none");
         }).ends_with("none: cannot be read: No such file or directory"));
+  CHECK(test::message_of([] { (void)io::read_idx(""); }) ==
+        "path: expected the name of a file, found an empty one");
   CHECK(test::message_of<error>([&] {
           (void)io::read_idx(folder.path());
         }).ends_with("cannot be read: Is a directory"));

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <functional>
 #include <limits>
 #include <random>
 #include <string>
@@ -565,6 +567,25 @@ TEST_CASE("save refuses in one sentence and keeps the old file") {
   CHECK(test::message_of<error>([&] { vb::save(named, path); }) ==
         place + "cannot be written: the name of a task or an option is not valid UTF-8");
 
+  // Files of these could not be read back.
+  for (const auto& change : std::vector<std::function<void(decltype(odd)&)>>{
+           [](auto& m) { m.encoder.widths = {3}; }, [](auto& m) { m.encoder.widths = {5}; },
+           [](auto& m) { m.encoder.widths = {4, 4}; }, [](auto& m) { m.encoder.widths.clear(); },
+           [](auto& m) { m.modules.head = {}; }, [](auto& m) { m.modules.head = {1 << 30}; }}) {
+    odd = model;
+    change(odd);
+    CHECK(test::message_of<error>([&] { vb::save(odd, path); }) ==
+          place + "cannot be written: the options of the model were changed after it was built");
+  }
+  odd = model;
+  odd.encoder.dropout = 0.5;  // of no parameters
+  vb::save(odd, folder / "other.st");
+  CHECK(vb::load<decltype(odd)>(folder / "other.st").encoder.dropout == 0.5);
+  std::filesystem::remove(folder / "other.st");
+
+  CHECK(test::message_of<error>([&] { vb::save(model, ""); }) ==
+        "path: expected the name of a file, found an empty one");
+
   // A full disk.
   auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
   rlimit before{};
@@ -584,6 +605,8 @@ TEST_CASE("load refuses a file that is no model file") {
   const test::temporary_folder folder;
   const auto path = folder / "m.st";
   CHECK(refusal(path) == "m.st: cannot be read: No such file or directory");
+  CHECK(test::message_of<error>([&] { (void)vb::read_metadata(""); }) ==
+        "path: expected the name of a file, found an empty one");
   test::put(path, "SMILES,label\n");
   CHECK(!refusal(path).empty());
   io::write_safetensors(path, {{{"format", "pt"}}, {}});
@@ -660,6 +683,31 @@ TEST_CASE("load is strict about options") {
         "m.st: option \"tasks[0].head\" is {\"deviation\":\"squared\",\"huber_delta\":1.0}, "
         "expected options with a 'kind'");
   CHECK(refusal_with(R"("kind":"mlp",)", "") == "m.st: option \"encoder.kind\" is missing");
+}
+
+TEST_CASE("load survives deeply nested options") {
+  const auto nested = [](const std::string& open, const std::string& close, std::size_t depth) {
+    std::string text;
+    for (std::size_t i = 0; i < depth; ++i) {
+      text += open;
+    }
+    text += '1';
+    for (std::size_t i = 0; i < depth; ++i) {
+      text += close;
+    }
+    return text;
+  };
+  for (const auto& [open, close] : {std::pair("[", "]"), std::pair(R"({"a":)", "}")}) {
+    const std::string deep = nested(open, close, 200'000);
+    for (const auto& [option, value] :
+         {std::pair(R"("widths":)", "[4]"), std::pair(R"("kind":)", R"("mlp")"),
+          std::pair(R"("tasks":)", "[")}) {
+      CHECK(refusal_with(fmt::format("{}{}", option, value), fmt::format("{}{}", option, deep)) ==
+            "m.st: 'vierbein.architecture' is nested deeper than 100 levels");
+    }
+    CHECK(refusal_with(R"("widths":[4])", fmt::format(R"("widths":{})", nested(open, close, 90)))
+              .starts_with("m.st: option \"encoder.widths"));
+  }
 }
 
 TEST_CASE("load refuses options that no model can have, and asks for no memory for them") {

@@ -192,6 +192,8 @@ TEST_CASE("read_npy refuses other files in one sentence") {
   const auto missing = folder / "none.npy";
   CHECK(test::message_of<error>([&] { io::read_npy(missing); }) ==
         missing.string() + ": cannot be read: No such file or directory");
+  CHECK(test::message_of<error>([] { (void)io::read_npy(""); }) ==
+        "path: expected the name of a file, found an empty one");
   CHECK_THROWS_AS(io::read_npy(folder.path()), error);
 }
 

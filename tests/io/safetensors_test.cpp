@@ -185,6 +185,8 @@ TEST_CASE("read_safetensors refuses malformed files in one sentence") {
   const test::temporary_folder folder;
   CHECK(test::message_of<error>([&] { io::read_safetensors(folder / "none"); }) ==
         (folder / "none").string() + ": cannot be read: No such file or directory");
+  CHECK(test::message_of<error>([] { (void)io::read_safetensors(""); }) ==
+        "path: expected the name of a file, found an empty one");
   CHECK_THROWS_AS(io::read_safetensors(folder.path()), error);
 }
 

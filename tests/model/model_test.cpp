@@ -269,10 +269,31 @@ TEST_CASE("inputs of another shape, and a model without training, are refused") 
                        "inputs have 3 node, 4 edge and 0 graph features",
                        vb::error);
   CHECK_THROWS_AS(model.coordinates(reference{}, wide, vb::points_of::flat), vb::error);
+  vb::data::feature_set gap{normal_matrix(3, 4, 6)};
+  gap.values(2, 1) = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_WITH_AS(
+      model.predict(reference{}, gap),
+      "features, row 2, column 1 (counted from 0): expected a finite number, found nan", vb::error);
+  auto predict = model.predictor(reference{});
+  CHECK_THROWS_AS(predict(gap), vb::error);
   const auto fresh = vb::multitask<double>(trunk, vb::tasks{vb::regression("a")});
   CHECK_FALSE(fresh.built());
   CHECK_THROWS_WITH_AS(fresh.predict(reference{}, wide), "model: it has not been trained",
                        vb::error);
+}
+
+TEST_CASE("a model whose modules could not be built does not count as built") {
+  auto model = vb::multitask<double>(trunk, vb::tasks{vb::regression("a")}, vb::alignment::none{},
+                                     {.head = {4, 0}});
+  for (int i = 0; i < 2; ++i) {
+    CHECK_THROWS_WITH_AS(model.build({4}, 1),
+                         "task/a/head: the width of layer 1 must be at least 1, but is 0",
+                         vb::error);
+    CHECK_FALSE(model.built());
+  }
+  model.modules.head = {4};
+  model.build({4}, 1);
+  CHECK(model.built());
 }
 
 TEST_CASE("an appended task leaves all others as they are") {

@@ -720,7 +720,8 @@ TEST_CASE("what cannot be added is refused, and nothing changes") {
     wrong.at("d").values(r, 0) = r == 11 ? 3 : 1;
   }
   CHECK_THROWS_WITH_AS(add(vb::binary("d"), wrong, options),
-                       "labels: task 'd', row 11: expected 0 or 1, found 3", vb::error);
+                       "labels: task 'd', row 11 (counted from 0): expected 0 or 1, found 3",
+                       vb::error);
   auto bad_feature = data;
   bad_feature.inputs.values(2, 1) = missing;
   CHECK_THROWS_AS(add(vb::regression("d"), bad_feature, options), vb::error);
@@ -776,4 +777,7 @@ TEST_CASE("what cannot be added is refused, and nothing changes") {
   orphans.rebuild(orphans.shape(), std::vector(3, vb::task_origin::added));
   CHECK_THROWS_WITH_AS(vb::add_task(reference{}, orphans, vb::regression("d"), data, options, adam),
                        "add_task: all tasks of the model were added, none is a source", vb::error);
+  CHECK_THROWS_WITH_AS(
+      vb::add_task(reference{}, orphans, vb::regression("d"), data, pool(), options, adam),
+      "add_task: all tasks of the model were added, none is a source", vb::error);
 }

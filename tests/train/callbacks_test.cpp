@@ -252,10 +252,54 @@ TEST_CASE("a log grows with every epoch, and a new run replaces it") {
 TEST_CASE("a log that cannot be written is an error") {
   const progress_info info;
   callback::log_to nowhere{.path = "/nonexistent/log.csv"};
-  CHECK_THROWS_WITH_AS(nowhere.on_epoch(losses({1}, {2}), info),
-                       "/nonexistent/log.csv: the history could not be written", error);
+  const char* const reason = "/nonexistent/log.csv: cannot be written: No such file or directory";
+  CHECK_THROWS_WITH_AS(nowhere.on_begin(info), reason, error);
+  CHECK_THROWS_WITH_AS(nowhere.on_epoch(losses({1}, {2}), info), reason, error);
+  const scratch_folder folder;
+  callback::log_to directory{.path = folder / ""};
+  CHECK_THROWS_WITH_AS(directory.on_begin(info),
+                       (directory.path + ": cannot be written: Is a directory").c_str(), error);
   if (std::filesystem::exists("/dev/full")) {
     callback::log_to full{.path = "/dev/full"};
-    CHECK_THROWS_AS(full.on_epoch(losses({1}, {2}), info), error);
+    CHECK_NOTHROW(full.on_begin(info));
+    CHECK_THROWS_WITH_AS(full.on_epoch(losses({1}, {2}), info),
+                         "/dev/full: cannot be written: No space left on device", error);
   }
+}
+
+TEST_CASE("a log from an earlier run stays until the first epoch is over") {
+  const scratch_folder folder;
+  callback::log_to log{.path = folder / "log.csv"};
+  std::ofstream(log.path) << "earlier";
+  log.on_begin({});
+  CHECK(content(log.path) == "earlier");
+  log.on_epoch(losses({1}, {2}), {});
+  CHECK(content(log.path).starts_with("epoch,"));
+}
+
+TEST_CASE("a CSV log is appended to only where its columns are the same") {
+  const scratch_folder folder;
+  const std::vector<std::string> first{"a", "b,c"};
+  const std::vector<std::string> other{"a"};
+  callback::log_to log{.path = folder / "log.csv", .append = true};
+  const auto grow = [&](const std::vector<std::string>& tasks) {
+    history h = losses({1}, {2});
+    h.task_names = tasks;
+    log.on_begin({.tasks = tasks});
+    log.on_epoch(h, {.tasks = tasks});
+  };
+  grow(first);
+  grow(first);
+  const std::string written = content(log.path);
+  CHECK(std::count(written.begin(), written.end(), '\n') == 3);
+  const std::string columns =
+      "epoch,seconds,train_loss,validation_loss,alignment_loss,learning_rate,validation_score,note,"
+      "loss a,";
+  const std::string problem = log.path + ": cannot be appended to: expected the header '" +
+                              columns + "weight a', found '" + columns +
+                              "\"loss b,c\",weight a,\"weight b,c\"'";
+  CHECK_THROWS_WITH_AS(grow(other), problem.c_str(), error);
+  CHECK(content(log.path) == written);
+  log.append = false;
+  CHECK_NOTHROW(grow(other));
 }

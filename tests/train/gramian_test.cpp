@@ -163,6 +163,10 @@ TEST_CASE_TEMPLATE("fully connected trunks, with dropout, GATE and absent tasks"
           first_rows(18));
     check(B{}, vb::multitask<T>(encoder, list, vb::alignment::soft_sharing{}, modules), data,
           first_rows(4));
+    const vb::module_options deep{
+        .encoder = {7, 6}, .transfer = {6, 5}, .inverse = {5}, .head = {6, 4}};
+    check(B{}, vb::multitask<T>(encoder, list, vb::alignment::none{}, deep), data, first_rows(18));
+    check(B{}, vb::multitask<T>(encoder, list, vb::alignment::gate{}, deep), data, first_rows(18));
   }
 }
 

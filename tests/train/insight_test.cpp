@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "../support/message_of.hpp"
 #include "../support/problems.hpp"
 #include "vierbein/vierbein.hpp"
 
@@ -115,5 +116,15 @@ TEST_CASE("a training run is noted in memory and in a file") {
   CHECK_THROWS_WITH(
       vb::fit(vb::backend::cpu_double(1), model, data, options, vb::optimizer::adam{},
               vb::weighting::equal{}, vb::callback::insight{.path = "/no/such/folder/steps.csv"}),
-      "/no/such/folder/steps.csv: the steps could not be written");
+      "/no/such/folder/steps.csv: cannot be written: No such file or directory");
+
+  // A log of other tasks is found before the first step.
+  std::ofstream(path) << "epoch,loss a\n";
+  CHECK(test::message_of([&] {
+          vb::fit(vb::backend::cpu_double(1), model, data, options, vb::optimizer::adam{},
+                  vb::weighting::equal{}, vb::callback::insight{.into = &course},
+                  vb::callback::log_to{.path = path.string(), .append = true});
+        }).ends_with(",weight a,\"weight b,c\",weight d', found 'epoch,loss a'"));
+  std::filesystem::remove(path);
+  CHECK(course.steps.empty());
 }

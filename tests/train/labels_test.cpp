@@ -88,7 +88,8 @@ TEST_CASE("one label outside the range of the model's scalar is refused by its r
   auto data = labels_of(1);
   data.at("b").values(7, 0) = -1e60;
   CHECK(test::message_of([&] { trained<float>(data, {.epochs = 1, .validation_rows = {6, 7}}); }) ==
-        "labels: task 'b', row 7: expected a label within the range of float, found -1e+60: "
+        "labels: task 'b', row 7 (counted from 0): expected a label within the range of float, "
+        "found -1e+60: "
         "rescale the labels, or make the model with multitask<double>");
   CHECK(test::message_of(
             [&] { trained<double>(data, {.epochs = 1, .validation_rows = {6, 7}}); }) == "");

@@ -55,6 +55,14 @@ struct within_steps {
   }
 };
 
+/// Notes what callbacks are told of the tasks before the first round.
+struct naming {
+  std::vector<std::string>& tasks;
+  void on_begin(const vb::progress_info& info) const {
+    tasks.assign(info.tasks.begin(), info.tasks.end());
+  }
+};
+
 struct serving {
   using weighting_kind = vb::loss_based;
   std::string target;
@@ -117,8 +125,10 @@ TEST_CASE("rounds end when the tasks have had their epochs, and the best one is 
   for (index_t r = 0; r < 40; ++r) {
     options.validation_rows.push_back(r);
   }
+  std::vector<std::string> told;
   const auto h = vb::fit(device, model, data, options, vb::optimizer::adam{.learning_rate = 1e-2},
-                         scripted{"a", [](auto& p, int) { each_alone(p); }, combine});
+                         scripted{"a", [](auto& p, int) { each_alone(p); }, combine}, naming{told});
+  CHECK(told == std::vector<std::string>{"a", "b"});
   REQUIRE(h.epochs.size() == 6);  // half an epoch each
   CHECK(h.best_epoch == 4);
   REQUIRE(h.epochs[3].branches.size() == 2);

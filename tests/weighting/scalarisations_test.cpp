@@ -31,6 +31,7 @@ namespace {
 
 using numbers = std::vector<double>;
 constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinity = std::numeric_limits<double>::infinity();
 const std::vector<std::string> ab{"a", "b"};
 
 template <class P>
@@ -163,6 +164,12 @@ TEST_CASE("SI: the logarithm of a loss, or of one plus it") {
                        "weighting::si: factors must be empty or hold 3 numbers, one a task, but "
                        "holds 2",
                        error);
+  policy = {.factors = {-1, 1}};  // would be trained to be great
+  CHECK_THROWS_WITH_AS(policy.reset(ab),
+                       "weighting::si: factors must be finite and not negative, but is -1", error);
+  policy = {.factors = {0, no_number}};
+  CHECK_THROWS_WITH_AS(policy.reset(ab),
+                       "weighting::si: factors must be finite and not negative, but is nan", error);
 }
 
 TEST_CASE("STCH: the smoothed greatest loss") {
@@ -177,6 +184,10 @@ TEST_CASE("STCH: the smoothed greatest loss") {
   CHECK_THROWS_AS(weighting::stch{.mu = 0}.reset(ab), error);
   CHECK_THROWS_AS((weighting::stch{.reference = {1, 1}, .logarithmic = true}.reset(ab)), error);
   CHECK_THROWS_AS((weighting::stch{.warm_up = 1}.reset(ab)), error);
+  CHECK_THROWS_WITH_AS((weighting::stch{.reference = {0, no_number}}.reset(ab)),
+                       "weighting::stch: reference must be finite, but is nan", error);
+  CHECK_THROWS_WITH_AS((weighting::stch{.reference = {-infinity, 0}}.reset(ab)),
+                       "weighting::stch: reference must be finite, but is -inf", error);
 }
 
 TEST_CASE("STCH as LibMTL has it: logarithms, a nadir after five epochs, then the greatest") {
@@ -214,6 +225,14 @@ TEST_CASE("PBI: distance along a ray, and from it") {
   CHECK(alike(weigh(policy, {5, 4}), {0.6 + 5 * 0.8, 0.8 - 5 * 0.6}, 1e-10));
   CHECK(alike(weigh(policy, {1, 1}), {0.6, 0.8}));        // f = 0
   CHECK(alike(weigh(policy, {4, 5}), {0.6, 0.8}, 1e-4));  // on the ray
+  policy.preference = {0, 1};
+  policy.reset(ab);
+  policy.preference = {0, 0};
+  CHECK_THROWS_WITH_AS(policy.reset(ab),
+                       "weighting::pbi: preference must be positive in sum, but all of it is 0",
+                       error);
+  policy = {.ideal = {0, infinity}};
+  CHECK_THROWS_WITH_AS(policy.reset(ab), "weighting::pbi: ideal must be finite, but is inf", error);
 }
 
 TEST_CASE("FAMO: coefficients and the first logit gradient, as published") {

@@ -5,6 +5,10 @@
 //     static constexpr latent_space needs;         which task modules it needs (see below)
 //     index_t copies() const;                      perturbed copies of each input that it wants,
 //                                                  mostly 0
+//     double perturbation_scale() const;           where copies() > 0: the standard deviation of
+//                                                  the noise that makes a copy of b (else 0)
+//     double norm_epsilon() const;                 optional: the epsilon of anchor_distances();
+//                                                  1e-12 without
 //     template <class Views>
 //     typename Views::var operator()(Views& v) const;    records the loss, 1 x 1; an empty var for
 //                                                        none
@@ -24,11 +28,13 @@
 //                                         (N n, d_u)
 //     v.flat_copies()                     the same of the perturbed copies, (N K n, d_u), copy by
 //                                         copy
+//     v.copy_distances(epsilon)           sqrt(‖u_t - u_t⁽ᵏ⁾‖² + epsilon), (N K n, 1)
 //     v.decode(u, which)                  F⁻¹_t(u), block i decoded by task which[i]
+//     v.decode(u, which, blocks)          the same of block blocks[i]; a block may occur repeatedly
 //     v.head_losses(z, which)             loss of head which[i] on block i against the batch's
 //                                         labels; rows without a label of that task do not count
 //     v.all_tasks()                       0 ... N-1, for `which`
-//     v.source_flat(sources)              coordinates of the given sources, (sources n, d_u)
+//     v.source_flat()                     the sources' coordinates, (sources n, d_u)
 //     v.latent_parameters(), v.latent_parameter(t, i)   the parameters of E_t, for soft sharing
 // When a task is added to a trained model, N = 1 and the frozen sources take part as constants:
 //     v.anchored()                        true then
@@ -65,11 +71,15 @@ struct pair_set {
 
   [[nodiscard]] bool all() const { return target.empty() && list.empty(); }
 
-  /// Throws for a target together with a list.
+  /// Throws for a target together with a list, and for a pair of a task with itself.
   void validate(const char* loss) const {
     require(target.empty() || list.empty(), loss,
             "pairs must have a target or a list, but has the target '{}' and a list of {}", target,
             list.size());
+    for (const auto& [source, partner] : list) {
+      require(source != partner, loss,
+              "pairs must be of two tasks, but one in the list is '{}' with itself", source);
+    }
   }
 
   template <class Visitor>

@@ -42,13 +42,7 @@ struct distance {
       return {};
     }
     using B = typename Views::backend_type;
-    auto& tape = v.tape();
-    const auto originals = tape.template host_array<index_t>(v.tasks() * v.copies());
-    for (std::size_t i = 0; i < originals.size(); ++i) {
-      originals[i] = static_cast<index_t>(i) / v.copies();
-    }
-    auto d = graph::row_norms(
-        graph::select_blocks<B>(v.flat(), v.rows(), originals) - v.flat_copies(), epsilon);
+    auto d = v.copy_distances(epsilon);
     index_t blocks = v.tasks();
     if (v.anchored()) {
       const typename Views::var parts[] = {d, v.anchor_distances()};

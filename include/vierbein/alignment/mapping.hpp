@@ -64,7 +64,7 @@ struct mapping {
         }
       }
     }
-    const auto losses = v.head_losses(v.decode(v.source_flat(from), to), to);
+    const auto losses = v.head_losses(v.decode(v.source_flat(), to, from), to);
     const auto n = static_cast<double>(v.anchored() ? 1 : v.tasks());
     const double terms = static_cast<double>(from.size());
     double weight = n / terms;  // the mean over partners, summed over targets

@@ -1,10 +1,10 @@
 // What a backend must offer, and the few argument types that its operations share.
 //
 // A backend is a cheap handle that is passed to whoever computes. It says what numbers it computes
-// with
-// (`scalar`), where its memory lies (`space`, `memory`) and performs the operations that the tape
-// records. Every operation takes views of its own memory space; none allocates after its first use
-// with a given size. `accumulate` adds to the destination instead of assigning.
+// with (`scalar`), where its memory lies (`space`, `memory`) and performs the operations that the
+// tape records. Every operation takes views of its own memory space; none allocates after its first
+// use with a given size (but in `reference`). `accumulate` adds to the destination instead of
+// assigning.
 //
 // Results must not depend on the number of threads: work is partitioned by fixed chunks, and
 // partial sums are added in a fixed order.
@@ -122,6 +122,14 @@ using array_of = array_view<typename B::scalar, typename B::space>;
 /// Whether a backend pools the outputs of convolutions as it computes them.
 template <class B>
 inline constexpr bool pools_convolutions = requires { requires B::pools_convolutions; };
+
+/// Whether a backend's threads can each do a whole piece of several operations:
+/// `apart(count, work, f)` calls f(piece, worker) for every piece, `work` being the multiply-adds
+/// of all, with worker < threads(); `apart_pays(count, work)` says whether that keeps them busy.
+/// Where pieces run side by side, the operations within f run in the one thread. Pieces of a matrix
+/// have `rows_apart` rows.
+template <class B>
+inline constexpr bool works_apart = requires { B::rows_apart; };
 
 template <class B>
 using indices_of = array_view<const std::int32_t, typename B::space>;

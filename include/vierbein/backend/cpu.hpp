@@ -40,13 +40,23 @@ class flush_subnormals {
 #endif
 };
 
-/// call(what, k) for k in [0, count), on several threads; inside another parallel region (tasks
-/// added side by side), in this one. All operations share this function, so that it is compiled
-/// once.
-[[gnu::noinline]] inline void run_pieces(index_t count, [[maybe_unused]] int threads,
-                                         const void* what, void (*call)(const void*, index_t)) {
+/// Whether this thread is one of several that share pieces out.
+inline bool within_pieces() {
 #if defined(_OPENMP)
-  if (threads > 1 && count > 1 && omp_in_parallel() == 0) {
+  return omp_in_parallel() != 0;
+#else
+  return false;
+#endif
+}
+
+/// call(what, k, thread) for k in [0, count), on several threads; inside another parallel region
+/// (tasks added side by side), in this one. All operations share this function, so that it is
+/// compiled once.
+[[gnu::noinline]] inline void run_pieces(index_t count, [[maybe_unused]] int threads,
+                                         const void* what,
+                                         void (*call)(const void*, index_t, index_t)) {
+#if defined(_OPENMP)
+  if (threads > 1 && count > 1 && !within_pieces()) {
 #pragma omp parallel num_threads(threads)
     {
       const flush_subnormals flush;
@@ -54,7 +64,7 @@ class flush_subnormals {
       const index_t together = omp_get_num_threads();
       const index_t me = omp_get_thread_num();
       for (index_t k = count * me / together; k < count * (me + 1) / together; ++k) {
-        call(what, k);
+        call(what, k, me);
       }
     }
     return;
@@ -62,7 +72,7 @@ class flush_subnormals {
 #endif
   const flush_subnormals flush;
   for (index_t k = 0; k < count; ++k) {
-    call(what, k);
+    call(what, k, 0);
   }
 }
 
@@ -77,11 +87,24 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   using view = matrix_view<T>;
   using const_view = matrix_view<const T>;
   static constexpr bool pools_convolutions = true;
+  static constexpr index_t rows_apart = 256;
+
+  static constexpr int most_threads = 1024;
 
   /// `threads` = 0 takes as many as OpenMP offers (OMP_NUM_THREADS, else the number of cores).
-  explicit basic_cpu(int threads = 0) : threads_(threads > 0 ? threads : available()) {}
+  /// Without OpenMP there is one. Throws for a negative number, and above `most_threads`.
+  explicit basic_cpu(int threads = 0) : threads_(usable(threads)) {}
 
   [[nodiscard]] int threads() const { return threads_; }
+
+  /// See backend::works_apart.
+  [[nodiscard]] bool apart_pays(index_t count, index_t work) const {
+    return count >= threads_ || work <= product_threshold;
+  }
+  template <class F>
+  void apart(index_t count, index_t work, F&& f) const {
+    pieces(count, work > product_threshold, f);
+  }
 
   template <class F>
   void run(index_t count, index_t cost, F&& f) const {
@@ -108,6 +131,12 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
 
   void multiply(transposition kind, std::span<const product<T, host_space>> group,
                 bool accumulate) const {
+    if constexpr (requires { Engine::template gram<T>(const_view{}, nullptr); }) {
+      if (kind == transposition::nt && group.size() == 1 && is_gramian(group[0])) {
+        gramian(group[0].a, group[0].c, accumulate);
+        return;
+      }
+    }
     // Products that share a destination are neighbours, and one piece of work.
     const auto continues = [&](std::size_t i) {
       return i > 0 && i < group.size() && group[i - 1].c.data == group[i].c.data;
@@ -292,27 +321,66 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   }
 
  private:
+  // A Aᵀ of long rows.
+  static bool is_gramian(const product<T, host_space>& p) {
+    constexpr index_t long_rows = 1024;
+    return p.a.data == p.b.data && p.a.rows == p.b.rows && p.a.stride == p.b.stride &&
+           p.a.rows > 1 && p.a.cols >= long_rows;
+  }
+
+  // The sums over stretches of the columns, each a piece of work, are added up in order.
+  void gramian(const_view a, view c, bool accumulate) const {
+    constexpr index_t shortest = 8192;
+    constexpr index_t most = 64;
+    const index_t length = std::max(shortest, (a.cols + most - 1) / most);
+    const index_t stretches = (a.cols + length - 1) / length;
+    static thread_local aligned_vector<T> sums;
+    const auto room = static_cast<std::size_t>(stretches * c.size());
+    if (sums.size() < room) {
+      sums.resize(room);
+    }
+    T* const all = sums.data();
+    each(stretches, a.rows * a.size() / 2 > product_threshold, [&](index_t k) {
+      const index_t first = k * length;
+      Engine::gram(a.col_range(first, std::min(length, a.cols - first)), all + k * c.size());
+    });
+    for (index_t i = 0; i < c.rows; ++i) {
+      for (index_t j = 0; j <= i; ++j) {
+        double total = 0;
+        for (index_t k = 0; k < stretches; ++k) {
+          total += static_cast<double>(all[k * c.size() + i * c.rows + j]);
+        }
+        c(i, j) = (accumulate ? c(i, j) : T{0}) + static_cast<T>(total);
+        if (j < i) {
+          c(j, i) = (accumulate ? c(j, i) : T{0}) + static_cast<T>(total);
+        }
+      }
+    }
+  }
+
   static constexpr index_t chunk_work = index_t{1} << 15;  // elementary operations in a chunk
   static constexpr index_t fork_work = index_t{1} << 16;   // elementary operations worth a fork
   static constexpr index_t fork_sum = 4 * fork_work;       // the same where nothing is written
-  static constexpr index_t tallest_piece = 256;            // rows of a product's destination
+  static constexpr index_t tallest_piece = rows_apart;     // rows of a product's destination
   static constexpr index_t product_threshold = index_t{1} << 20;  // multiply-adds worth a fork
 
-  static int available() {
+  static int usable(int threads) {
+    require(threads >= 0 && threads <= most_threads, "backend::cpu",
+            "threads must be from 0 (all) to {}, but is {}", most_threads, threads);
 #if defined(_OPENMP)
-    return omp_get_max_threads();
+    return threads > 0 ? threads : omp_get_max_threads();
 #else
     return 1;
 #endif
   }
 
-  // Rows of a product's destination that one thread computes at a time. Where rows do not depend on
-  // each other, a few destinations are shared out among the threads.
-  [[nodiscard]] index_t piece_height(index_t rows, index_t destinations) const {
-    if (!Engine::independent_rows || threads_ <= destinations) {
+  // Rows of a product's destination that one of so many threads computes at a time. Where rows do
+  // not depend on each other, a few destinations are shared out among the threads.
+  static index_t piece_height(index_t rows, index_t destinations, index_t threads) {
+    if (!Engine::independent_rows || threads <= destinations) {
       return tallest_piece;
     }
-    const index_t share = (rows * destinations + threads_ - 1) / threads_;
+    const index_t share = (rows * destinations + threads - 1) / threads;
     const index_t whole = Engine::row_step;
     return std::clamp((share + whole - 1) / whole * whole, 2 * whole, tallest_piece);
   }
@@ -321,10 +389,10 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   // of which the tallest has so many rows.
   template <class F>
   void each_block(index_t count, index_t tallest, index_t work, F&& f) const {
-    const index_t height = piece_height(tallest, count);
+    const bool worth_it = work > product_threshold && !detail::within_pieces();
+    const index_t height = piece_height(tallest, count, worth_it ? threads_ : 1);
     const index_t blocks = (tallest + height - 1) / height;
-    each(count * blocks, work > product_threshold,
-         [&](index_t k) { f(k / blocks, k % blocks * height, height); });
+    each(count * blocks, worth_it, [&](index_t k) { f(k / blocks, k % blocks * height, height); });
   }
 
   static index_t chunk_size(index_t cost) {
@@ -334,10 +402,17 @@ class basic_cpu : public host<basic_cpu<T, Engine>, T> {
   // f(k) for k in [0, count), on several threads when it is worth it.
   template <class F>
   void each(index_t count, bool worth_it, F&& f) const {
+    pieces(count, worth_it, [&f](index_t k, index_t) { f(k); });
+  }
+
+  // f(k, thread) likewise.
+  template <class F>
+  void pieces(index_t count, bool worth_it, F&& f) const {
     using function = std::remove_reference_t<F>;
-    detail::run_pieces(count, worth_it ? threads_ : 1, &f, [](const void* what, index_t k) {
-      (*static_cast<const function*>(what))(k);
-    });
+    detail::run_pieces(count, worth_it ? threads_ : 1, &f,
+                       [](const void* what, index_t k, index_t thread) {
+                         (*static_cast<const function*>(what))(k, thread);
+                       });
   }
 
   // f(first, n) for blocks of columns: sums over rows then need no partial results.

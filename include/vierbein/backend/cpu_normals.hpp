@@ -9,8 +9,9 @@
 
 namespace vierbein::backend::detail {
 
-/// Blocks of random words, each for four normal numbers, that are computed together.
-inline constexpr index_t normal_blocks = lanes<double>;
+/// Blocks of random words, each for four normal numbers, that are computed together: several
+/// registers, so that one does not wait for the other.
+inline constexpr index_t normal_blocks = 4 * lanes<double>;
 
 /// words[j][b] is word j of block first + b.
 inline void words_of_blocks(const random_stream& stream, std::uint64_t first,
@@ -28,25 +29,28 @@ inline void words_of_blocks(const random_stream& stream, std::uint64_t first,
     const random_stream& stream, std::uint64_t first, double* to) {
   using numbers = lanes_of<double>;
   using integers = lanes_of<std::int64_t>;
+  constexpr index_t n = lanes<double>;
   std::uint32_t words[4][normal_blocks];
   words_of_blocks(stream, first, words);
-  for (index_t pair = 0; pair < 4; pair += 2) {
-    integers radius_word;
-    integers angle_word;
-    for (index_t b = 0; b < normal_blocks; ++b) {
-      radius_word[b] = words[pair][b];
-      angle_word[b] = words[pair + 1][b];
-    }
-    numbers radius = vierbein::detail::squared_radius<numbers>(radius_word);
-    take_root<double>(radius);
-    numbers cosine;
-    numbers sine;
-    vierbein::detail::cosine_and_sine<numbers>(angle_word, cosine, sine);
-    cosine *= radius;
-    sine *= radius;
-    for (index_t b = 0; b < normal_blocks; ++b) {
-      to[4 * b + pair] = cosine[b];
-      to[4 * b + pair + 1] = sine[b];
+  for (index_t block = 0; block < normal_blocks; block += n) {
+    for (index_t pair = 0; pair < 4; pair += 2) {
+      integers radius_word;
+      integers angle_word;
+      for (index_t b = 0; b < n; ++b) {
+        radius_word[b] = words[pair][block + b];
+        angle_word[b] = words[pair + 1][block + b];
+      }
+      numbers radius = vierbein::detail::squared_radius<numbers>(radius_word);
+      take_root<double>(radius);
+      numbers cosine;
+      numbers sine;
+      vierbein::detail::cosine_and_sine<numbers>(angle_word, cosine, sine);
+      cosine *= radius;
+      sine *= radius;
+      for (index_t b = 0; b < n; ++b) {
+        to[4 * (block + b) + pair] = cosine[b];
+        to[4 * (block + b) + pair + 1] = sine[b];
+      }
     }
   }
 }

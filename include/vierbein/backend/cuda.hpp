@@ -2,7 +2,7 @@
 //
 // Link vierbein::cuda and write `vierbein::backend::cuda backend;` for `vierbein::backend::cpu
 // backend;`. All operations go, in the order in which they are called, through one stream; host
-// code waits only where it reads: losses, the Gramian, the norm of a gradient that is clipped,
+// code waits only where it reads: losses, the Gramian, the norm of a gradient,
 // parameters. Results are the same in every run on the same device: sums are formed in an order
 // that depends on shapes alone, without atomic operations, and random numbers are those of the CPU.
 #pragma once
@@ -126,6 +126,15 @@ class basic_cuda {
                           bool accumulate) const {
     kernels::row_norms_backward(stream(), x, n, dn, dx, accumulate);
     launched("row_norms_backward");
+  }
+  void copy_distances(const_view x, index_t n, index_t copies, T epsilon, view out) const {
+    kernels::copy_distances(stream(), x, n, copies, epsilon, out);
+    launched("copy_distances");
+  }
+  void copy_distances_backward(const_view x, index_t n, index_t copies, const_view d, const_view dd,
+                               view dx, bool accumulate) const {
+    kernels::copy_distances_backward(stream(), x, n, copies, d, dd, dx, accumulate);
+    launched("copy_distances_backward");
   }
   void add_normal(const_view x, T sigma, random_stream numbers, view out) const {
     kernels::add_normal(stream(), x, sigma, numbers, out);

@@ -72,7 +72,7 @@ class host {
         cost_of(f), dx, x, y, dy);
   }
 
-  /// out = x ∘ y, element by element
+  /// out = f(x, y), element by element
   void binary(backend::binary f, const_view x, const_view y, view out) const {
     elementwise(
         [f](index_t n, T* z, const T* a, const T* b) {
@@ -217,8 +217,7 @@ class host {
     });
   }
 
-  /// out[e] (+)= a[i[e]] - b[j[e]]: message passing without the message that came along the same
-  /// edge
+  /// out[e] = a[i[e]] - b[j[e]]: message passing without the message that came along the same edge
   void gather_difference(const_view a, indices i, const_view b, indices j, view out) const {
     rows(out.rows, out.cols * 2, [&](index_t r) {
       const T* u = a.row(i[r]);
@@ -245,11 +244,7 @@ class host {
   void row_sums(const_view x, T scale, view out) const {
     rows(x.rows, x.cols, [&](index_t r) {
       const T* v = x.row(r);
-      T total = 0;
-      for (index_t c = 0; c < x.cols; ++c) {
-        total += v[c];
-      }
-      out.row(r)[0] = scale * total;
+      out.row(r)[0] = scale * sum_of(x.cols, [v](index_t c) { return v[c]; });
     });
   }
 
@@ -291,11 +286,7 @@ class host {
   void row_norms(const_view x, T epsilon, view out) const {
     rows(x.rows, x.cols, [&](index_t r) {
       const T* v = x.row(r);
-      T total = 0;
-      for (index_t c = 0; c < x.cols; ++c) {
-        total += v[c] * v[c];
-      }
-      out.row(r)[0] = std::sqrt(total + epsilon);
+      out.row(r)[0] = std::sqrt(sum_of(x.cols, [v](index_t c) { return v[c] * v[c]; }) + epsilon);
     });
   }
 
@@ -308,6 +299,46 @@ class host {
       T* to = dx.row(r);
       for (index_t c = 0; c < x.cols; ++c) {
         to[c] = accumulate ? to[c] + factor * v[c] : factor * v[c];
+      }
+    });
+  }
+
+  /// x holds groups of 1 + copies blocks of n rows. out (groups · copies · n, 1) has the distance
+  /// sqrt(‖x_i - y_i‖² + epsilon) of every row y_i of a copy from the row x_i of its group's first
+  /// block.
+  void copy_distances(const_view x, index_t n, index_t copies, T epsilon, view out) const {
+    rows(out.rows, out.cols * x.cols, [&](index_t r) {
+      const index_t group = r / n / copies * (1 + copies) * n;
+      const T* u = x.row(group + r % n);
+      const T* v = x.row(group + (1 + r / n % copies) * n + r % n);
+      const auto square = [u, v](index_t c) { return (u[c] - v[c]) * (u[c] - v[c]); };
+      out.row(r)[0] = std::sqrt(sum_of(x.cols, square) + epsilon);
+    });
+  }
+
+  /// Backward of d = copy_distances(x): dx (+)= ± dd / d (x_i - y_i), + for x_i, - for y_i.
+  void copy_distances_backward(const_view x, index_t n, index_t copies, const_view d, const_view dd,
+                               view dx, bool accumulate) const {
+    rows(x.rows, x.cols * 2, [&](index_t r) {
+      const index_t group = r / n / (1 + copies);
+      const index_t block = r / n % (1 + copies);
+      const index_t first = group * (1 + copies) * n + r % n;
+      T* to = dx.row(r);
+      const auto add = [&](index_t copy, T sign, bool to_old) {
+        const index_t i = (group * copies + copy) * n + r % n;
+        const T factor = sign * dd.row(i)[0] / d.row(i)[0];
+        const T* u = x.row(first);
+        const T* v = x.row(first + (1 + copy) * n);
+        for (index_t c = 0; c < x.cols; ++c) {
+          const T g = factor * (u[c] - v[c]);
+          to[c] = to_old ? to[c] + g : g;
+        }
+      };
+      if (block > 0) {
+        add(block - 1, T{-1}, accumulate);
+      }
+      for (index_t k = 0; k < copies && block == 0; ++k) {
+        add(k, T{1}, accumulate || k > 0);
       }
     });
   }
@@ -706,6 +737,27 @@ class host {
   }
 
  private:
+  // Σ_c term(c), in a fixed number of partial sums, which a compiler computes side by side.
+  template <class F>
+  static T sum_of(index_t count, F&& term) {
+    constexpr index_t lanes = 16;
+    T partial[lanes] = {};
+    index_t c = 0;
+    for (; c + lanes <= count; c += lanes) {
+      for (index_t k = 0; k < lanes; ++k) {
+        partial[k] += term(c + k);
+      }
+    }
+    for (index_t k = 0; c < count; ++c, ++k) {
+      partial[k] += term(c);
+    }
+    for (index_t half = lanes / 2; half > 0; half /= 2) {
+      for (index_t k = 0; k < half; ++k) {
+        partial[k] += partial[k + half];
+      }
+    }
+    return partial[0];
+  }
   [[nodiscard]] const Derived& self() const { return static_cast<const Derived&>(*this); }
 
   static constexpr index_t column_block = 64;

@@ -46,6 +46,7 @@ namespace vierbein::compiled {
 using cpu = backend::cpu;
 using var = graph::var<cpu>;
 using vars = std::span<const var>;
+using blocks = std::span<const index_t>;
 using numbers = std::span<const std::int32_t>;
 using update = vierbein::detail::any_optimizer<cpu>;
 using policy = std::unique_ptr<vierbein::detail::steering<cpu>>;
@@ -136,10 +137,14 @@ VIERBEIN_INSTANCE class backend::basic_cpu<float>;
 VIERBEIN_INSTANCE class backend::host<backend::basic_cpu<float>, float>;
 
 #define VIERBEIN_OPERATION(...) VIERBEIN_INSTANCE compiled::var graph::__VA_ARGS__
-VIERBEIN_OPERATION(detail::record_affine(compiled::var, compiled::vars, compiled::vars, activation,
-                                         compiled::var, index_t, bool));
+VIERBEIN_OPERATION(detail::record_affine(compiled::var, index_t, compiled::blocks, compiled::vars,
+                                         compiled::vars, std::span<const activation>, compiled::var,
+                                         bool));
 VIERBEIN_OPERATION(affine_shared(compiled::var, compiled::vars, compiled::vars, activation, bool));
 VIERBEIN_OPERATION(affine_stacked(compiled::var, compiled::vars, compiled::vars, activation));
+VIERBEIN_OPERATION(stacked_tasks(graph::tape<compiled::cpu>&,
+                                 std::span<const graph::dense_stack* const>, compiled::var, index_t,
+                                 compiled::blocks, bool));
 VIERBEIN_OPERATION(stacked_tasks(graph::tape<compiled::cpu>&,
                                  std::span<const graph::dense_stack* const>, compiled::var, bool));
 VIERBEIN_OPERATION(product(compiled::var, compiled::var, backend::transposition));
@@ -167,6 +172,7 @@ VIERBEIN_OPERATION(mean(compiled::var));
 VIERBEIN_OPERATION(column_sums(compiled::var));
 VIERBEIN_OPERATION(row_sums(compiled::var));
 VIERBEIN_OPERATION(row_norms(compiled::var, double));
+VIERBEIN_OPERATION(copy_distances(compiled::var, index_t, index_t, double));
 VIERBEIN_OPERATION(weighted_sum(compiled::vars, std::span<const double>));
 VIERBEIN_OPERATION(group_spread(compiled::var, index_t, double));
 VIERBEIN_OPERATION(slice_rows(compiled::var, index_t, index_t));

@@ -9,13 +9,13 @@
 
 namespace vierbein {
 
-/// A row-major host matrix (rows, cols) that owns its elements.
+/// A row-major host matrix (rows, cols) that owns its elements. Throws for sizes below 0.
 template <class T>
 class matrix {
  public:
   matrix() = default;
   matrix(index_t rows, index_t cols, T value = T{})
-      : rows_(rows), cols_(cols), elements_(static_cast<std::size_t>(rows * cols), value) {}
+      : rows_(rows), cols_(cols), elements_(count(rows, cols), value) {}
 
   [[nodiscard]] index_t rows() const { return rows_; }
   [[nodiscard]] index_t cols() const { return cols_; }
@@ -40,14 +40,20 @@ class matrix {
 
   /// Changes the shape; the elements are unspecified afterwards. Keeps its memory when it shrinks.
   void resize(index_t rows, index_t cols) {
+    elements_.resize(count(rows, cols));
     rows_ = rows;
     cols_ = cols;
-    elements_.resize(static_cast<std::size_t>(rows * cols));
   }
 
   bool operator==(const matrix&) const = default;
 
  private:
+  static std::size_t count(index_t rows, index_t cols) {
+    require(rows >= 0 && cols >= 0, "matrix", "expected sizes of at least 0, found {} x {}", rows,
+            cols);
+    return static_cast<std::size_t>(rows * cols);
+  }
+
   index_t rows_ = 0;
   index_t cols_ = 0;
   aligned_vector<T> elements_;

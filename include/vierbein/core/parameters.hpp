@@ -96,13 +96,18 @@ class parameters {
     return {values_.data() + at(id).offset, at(id).rows, at(id).cols};
   }
 
-  /// Freezes (or thaws) every segment whose name begins with `prefix`; "" means all.
+  /// Freezes (or thaws) every segment whose name begins with `prefix`; "" means all. Throws when
+  /// there is none, as in a model that is not built yet.
   void freeze(std::string_view prefix, bool frozen = true) {
+    bool found = false;
     for (segment& s : segments_) {
       if (s.name.starts_with(prefix)) {
         s.frozen = frozen;
+        found = true;
       }
     }
+    require(found, "parameters", "none of the {} segments has a name that begins with '{}'",
+            segments_.size(), prefix);
   }
 
   /// Freezes (or thaws) one segment.

@@ -34,9 +34,11 @@ struct label_column {
   }
 };
 
-/// Those of the samples `rows` that have a label in `column`, in the same order.
+/// Those of the samples `rows` that have a label in `column`, in the same order. Throws for a row
+/// that is not there.
 [[nodiscard]] inline std::vector<index_t> labelled_rows(const label_column& column,
                                                         std::span<const index_t> rows) {
+  require_rows(rows, column.size(), formatted("labels '{}'", column.name).c_str());
   std::vector<index_t> labelled;
   for (const index_t r : rows) {
     if (column.has(r)) {
@@ -102,13 +104,13 @@ struct dataset {
     add(std::move(name), std::move(column));
   }
 
-  /// The samples `rows` as a data set of their own.
+  /// The samples `rows` as a data set of their own. Throws for a row that is not there, and for
+  /// labels that are not as many as the inputs.
   [[nodiscard]] dataset select(std::span<const index_t> rows) const {
-    for (const index_t r : rows) {
-      require_row(r);
-    }
+    require_rows(rows, size(), "dataset");
     dataset chosen{inputs.select(rows)};
     for (const label_column& column : labels) {
+      require_length(column);
       matrix<double> values(static_cast<index_t>(rows.size()), column.values.cols());
       for (std::size_t i = 0; i < rows.size(); ++i) {
         std::copy_n(column.values.row(rows[i]).data(), values.cols(),
@@ -119,11 +121,12 @@ struct dataset {
     return chosen;
   }
 
-  /// Removes the labels `name` of the samples `rows`; the samples stay.
+  /// Removes the labels `name` of the samples `rows`; the samples stay. Throws as `select` does.
   void mask_labels(std::string_view name, std::span<const index_t> rows) {
     label_column& column = at(name);
+    require_rows(rows, size(), "dataset");
+    require_length(column);
     for (const index_t r : rows) {
-      require_row(r);
       std::fill_n(column.values.row(r).data(), column.values.cols(), missing);
     }
   }
@@ -168,14 +171,14 @@ struct dataset {
  private:
   static constexpr double missing = std::numeric_limits<double>::quiet_NaN();
 
-  void require_row(index_t row) const {
-    require(row >= 0 && row < size(), "dataset", "no row {} among {} samples", row, size());
+  void require_length(const label_column& column) const {
+    require(column.size() == size(), "dataset", "expected {} labels '{}', one a sample, found {}",
+            size(), column.name, column.size());
   }
 
   void check(const label_column& column) const {
     require(!column.name.empty(), "dataset", "labels need a name");
-    require(column.size() == size(), "dataset", "expected {} labels '{}', one a sample, found {}",
-            size(), column.name, column.size());
+    require_length(column);
     require(column.values.cols() > 0, "dataset", "labels '{}' have no column", column.name);
     for (index_t r = 0; r < column.size(); ++r) {
       for (const double v : column.values.row(r)) {

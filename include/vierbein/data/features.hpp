@@ -45,8 +45,9 @@ struct feature_set {
     }
   }
 
-  /// The samples `rows` as a set of their own.
+  /// The samples `rows` as a set of their own. Throws for a row that is not there.
   [[nodiscard]] feature_set select(std::span<const index_t> rows) const {
+    require_rows(rows, size(), "features");
     batch_type chosen;
     gather(rows, chosen);
     return {std::move(chosen.values)};

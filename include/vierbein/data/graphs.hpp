@@ -48,7 +48,7 @@ struct graph_set {
     }
   };
 
-  [[nodiscard]] index_t size() const { return static_cast<index_t>(node_offset.size()) - 1; }
+  [[nodiscard]] index_t size() const { return parts(node_offset); }
   [[nodiscard]] shape_type shape() const {
     return {node_features.cols(), edge_features.cols(), features.cols()};
   }
@@ -64,7 +64,7 @@ struct graph_set {
     std::vector<std::int32_t> graph_begin;           ///< (graphs + 1): first node of a graph
     std::vector<std::int32_t> graph_of;              ///< (nodes): the graph a node belongs to
     matrix<double> features;
-    [[nodiscard]] index_t size() const { return static_cast<index_t>(graph_begin.size()) - 1; }
+    [[nodiscard]] index_t size() const { return parts(graph_begin); }
   };
 
   /// Copies the graphs `rows` into `batch`, which keeps its memory from call to call.
@@ -117,8 +117,9 @@ struct graph_set {
     list_edges(batch.source, nodes, batch.out_begin, batch.out_edges);
   }
 
-  /// The graphs `rows` as a set of their own.
+  /// The graphs `rows` as a set of their own. Throws for a row that is not there.
   [[nodiscard]] graph_set select(std::span<const index_t> rows) const {
+    require_rows(rows, size(), "graphs");
     batch_type batch;
     gather(rows, batch);
     graph_set chosen;
@@ -176,8 +177,27 @@ struct graph_set {
     add_offsets(edge_offset, other.edge_offset);
   }
 
-  /// Throws at the first feature that is NaN or infinite.
+  /// Throws at the first fault: offsets that do not divide all nodes and edges among the graphs,
+  /// arrays or features of another length, an edge that leaves its graph, a reverse that does not
+  /// run the other way, a feature that is NaN or infinite.
   void check() const {
+    check_offsets(node_offset, "node_offset");
+    check_offsets(edge_offset, "edge_offset");
+    require(edge_offset.size() == node_offset.size(), "graphs",
+            "expected {} numbers in edge_offset, as many as in node_offset, found {}",
+            node_offset.size(), edge_offset.size());
+    const index_t edges = edge_offset.back();
+    check_rows(node_features, node_offset.back(), "node features");
+    check_rows(edge_features, edges, "edge features");
+    check_rows(features, size(), "graph features");
+    for (const auto& [numbers, name] :
+         {std::pair{&source, "source"}, {&target, "target"}, {&reverse, "reverse"}}) {
+      require(static_cast<index_t>(numbers->size()) == edges, "graphs",
+              "expected {} numbers in {}, one an edge, found {}", edges, name, numbers->size());
+    }
+    for (index_t g = 0; g < size(); ++g) {
+      check_edges(g);
+    }
     require_finite(node_features, "node features");
     require_finite(edge_features, "edge features");
     require_finite(features, "graph features");
@@ -193,6 +213,66 @@ struct graph_set {
   }
 
  private:
+  // How many parts so many offsets divide: one less, where there are any.
+  template <class Offset>
+  static index_t parts(const std::vector<Offset>& offsets) {
+    return static_cast<index_t>(offsets.size()) - (offsets.empty() ? 0 : 1);
+  }
+
+  static void check_offsets(const std::vector<index_t>& offsets, const char* name) {
+    require(!offsets.empty(), "graphs", "expected {} to begin with 0, but it is empty", name);
+    require(offsets.front() == 0, "graphs", "expected {} to begin with 0, found {}", name,
+            offsets.front());
+    const auto fall = std::ranges::is_sorted_until(offsets);
+    if (fall != offsets.end()) {
+      throw error("graphs", formatted("expected {} never to fall, found {} behind {}", name,
+                                      fall[0], fall[-1]));
+    }
+  }
+
+  // Without columns there is nothing to read: then any number of rows will do.
+  template <class T>
+  static void check_rows(const matrix<T>& values, index_t rows, const char* name) {
+    require(values.cols() == 0 || values.rows() == rows, name, "expected {} rows, found {}", rows,
+            values.rows());
+  }
+
+  void check_edges(index_t graph) const {
+    const auto g = static_cast<std::size_t>(graph);
+    const auto refuse = [](index_t edge, const std::string& problem) {
+      throw error(formatted("graphs, edge {} (counted from 0)", edge), problem);
+    };
+    for (index_t edge = edge_offset[g]; edge < edge_offset[g + 1]; ++edge) {
+      const auto e = static_cast<std::size_t>(edge);
+      if (node_count(graph) == 0) {
+        refuse(edge, "expected none in a graph without nodes");
+      }
+      for (const index_t node : {source[e], target[e]}) {
+        if (node < node_offset[g] || node >= node_offset[g + 1]) {
+          refuse(edge, formatted("expected nodes {} to {} of its graph, found {}", node_offset[g],
+                                 node_offset[g + 1] - 1, node));
+        }
+      }
+      const index_t back = reverse[e];
+      if (back < edge_offset[g] || back >= edge_offset[g + 1]) {
+        refuse(edge,
+               formatted("expected its reverse among the edges {} to {} of its graph, found {}",
+                         edge_offset[g], edge_offset[g + 1] - 1, back));
+      }
+      const auto r = static_cast<std::size_t>(back);
+      if (source[r] != target[e] || target[r] != source[e]) {
+        refuse(edge, formatted("expected its reverse to run from node {} to node {}, found edge {} "
+                               "from {} to {}",
+                               target[e], source[e], back, source[r], target[r]));
+      }
+      if (reverse[r] != edge) {
+        refuse(edge, formatted("expected to be the reverse of its reverse, edge {}, found edge {} "
+                               "there",
+                               back, reverse[r]));
+      }
+    }
+  }
+
   // Compressed sparse rows of `edges by node`: a counting sort, stable, so edges stay in order.
   static void list_edges(const std::vector<std::int32_t>& node_of_edge, index_t nodes,
                          std::vector<std::int32_t>& begin, std::vector<std::int32_t>& edges) {

@@ -57,8 +57,9 @@ class image_set {
     }
   }
 
-  /// The images `rows` as a set of their own.
+  /// The images `rows` as a set of their own. Throws for a row that is not there.
   [[nodiscard]] image_set select(std::span<const index_t> rows) const {
+    require_rows(rows, size(), "images");
     image_set chosen;
     chosen.shape_ = shape_;
     const auto copy = [&](const auto& from, auto& to) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "vierbein/core/error.hpp"
 #include "vierbein/core/matrix.hpp"
@@ -19,6 +20,14 @@ void append_rows(matrix<T>& target, const matrix<T>& more, const char* place) {
   std::copy_n(target.data(), target.size(), joined.data());
   std::copy_n(more.data(), more.size(), joined.data() + target.size());
   target = std::move(joined);
+}
+
+/// Throws at the first number in `rows` that is none of the `size` samples'; `place` stands in the
+/// message.
+inline void require_rows(std::span<const index_t> rows, index_t size, const char* place) {
+  for (const index_t r : rows) {
+    require(r >= 0 && r < size, place, "no row {} among {} samples", r, size);
+  }
 }
 
 /// Throws at the first element that is NaN or infinite.

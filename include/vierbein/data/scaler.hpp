@@ -11,6 +11,7 @@
 
 #include "vierbein/core/error.hpp"
 #include "vierbein/core/view.hpp"
+#include "vierbein/data/rows.hpp"
 
 namespace vierbein::data {
 
@@ -20,10 +21,13 @@ struct standardiser {
   std::vector<double> mean;
   std::vector<double> deviation;
 
-  /// Learns from the rows `rows` of x (samples, width), without the NaN among them. Throws when a
-  /// column has fewer than two values there, or an infinite one; `place` stands in the message.
+  /// Learns from the rows `rows` of x (samples, width), without the NaN among them. Throws for a
+  /// row that is not there, and when a column has fewer than two values there, an infinite one, or
+  /// values so far apart, or so close, that their squares leave the range of double; `place` stands
+  /// in the message.
   void fit(matrix_view<const double> x, std::span<const index_t> rows,
            const std::string& place = "standardiser") {
+    require_rows(rows, x.rows, place.c_str());
     mean.assign(static_cast<std::size_t>(x.cols), 0);
     deviation.assign(static_cast<std::size_t>(x.cols), 1);
     for (index_t c = 0; c < x.cols; ++c) {
@@ -57,6 +61,10 @@ struct standardiser {
       double squares = 0;
       each([&](double v) { squares += (v - mean[k]) * (v - mean[k]); });
       deviation[k] = std::sqrt(squares / static_cast<double>(count));
+      require(std::isnormal(squares), place.c_str(),
+              "column {} has the mean {} and the deviation {}, beyond the range of double: rescale "
+              "it",
+              c, mean[k], deviation[k]);
     }
   }
 
@@ -67,7 +75,8 @@ struct standardiser {
     fit(x, all, place);
   }
 
-  /// Standardises x (rows, width) in place.
+  /// Standardises x (rows, width) in place. Throws before `fit`, and when the width is not that of
+  /// `fit`; so does `invert`.
   void apply(matrix_view<double> x) const {
     require_width(x.cols);
     for (index_t r = 0; r < x.rows; ++r) {
@@ -93,6 +102,7 @@ struct standardiser {
 
  private:
   void require_width(index_t cols) const {
+    require(!mean.empty() || cols == 0, "standardiser", "it has not been fitted");
     require(cols == static_cast<index_t>(mean.size()), "standardiser",
             "expected {} columns, found {}", mean.size(), cols);
   }

@@ -4,8 +4,10 @@
 // is a plain aggregate of options and offers
 //     using input_set = ...;
 //         the data it reads: data::feature_set, data::graph_set, or the user's own type with
-//         `shape()`, `gather(rows, batch)`, `batch_type` and `shape_type`; a shape may have
-//         `std::string describe() const`, such as "41 features", for messages
+//         `size()`, `check()`, `shape()`, `gather(rows, batch)`, `batch_type` and `shape_type`, for
+//         add_task also `select(rows)` and `append(other)`: see data/dataset.hpp. Shapes are
+//         compared by ==; one may have `std::string describe() const`, such as "41 features", for
+//         messages
 //     template <Scalar T>
 //     module build(parameters<T>& theta, const std::string& name, const shape_type& shape) const;
 //         names its parameters and returns

@@ -102,6 +102,9 @@ struct dmpnn {
                const data::graph_set::shape_type& shape) const {
     require(hidden > 0 && depth > 0, "encoder::dmpnn",
             "expected positive hidden and depth, found {} and {}", hidden, depth);
+    require_positive(sum_scale, "sum_scale", "encoder::dmpnn");
+    require(shape.node_width + shape.edge_width > 0, "encoder::dmpnn",
+            "expected at least one feature of nodes or edges, found none");
     module m;
     m.source_weight = theta.add(name + "/source/weight", shape.node_width, hidden, initialiser::he);
     m.edge_weight = theta.add(name + "/edge/weight", shape.edge_width, hidden, initialiser::he);

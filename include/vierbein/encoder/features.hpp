@@ -7,7 +7,8 @@
 
 namespace vierbein::encoder {
 
-/// b = (x - mean) / deviation. For features that were learnt elsewhere, or chosen by hand.
+/// b = (x - mean) / deviation, as graph::input_scaling has it. For features that were learnt
+/// elsewhere, or chosen by hand.
 struct features {
   using input_set = data::feature_set;
   static constexpr const char* kind = "features";
@@ -32,6 +33,7 @@ struct features {
   template <Scalar T>
   module build(parameters<T>& theta, const std::string& name,
                const data::feature_set::shape_type& shape) const {
+    require(shape.width > 0, "encoder::features", "expected at least one feature, found none");
     return {graph::input_scaling::make(theta, name + "/scaling", shape.width), shape.width};
   }
 

@@ -41,6 +41,8 @@ struct mlp {
   module build(parameters<T>& theta, const std::string& name,
                const data::feature_set::shape_type& shape) const {
     require(!widths.empty(), "encoder::mlp", "expected at least one layer width");
+    require(shape.width > 0, "encoder::mlp", "expected at least one feature, found none");
+    require_within(0, 1, input_dropout, "input_dropout", "encoder::mlp");
     return {graph::input_scaling::make(theta, name + "/scaling", shape.width),
             graph::dense_stack::make(theta, name, shape.width, widths, act, act, dropout),
             input_dropout};

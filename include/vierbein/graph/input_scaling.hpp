@@ -19,7 +19,7 @@ namespace vierbein::graph {
 /// are clipped, so that an unheard-of input cannot swamp a prediction.
 struct input_scaling {
   segment_id mean = -1;
-  segment_id factor = -1;  ///< 1 / deviation, 1 / root mean square, or 0
+  segment_id factor = -1;  ///< 1 / deviation, 1 / root mean square, 1, or 0
 
   static constexpr double limit = 10;
   static constexpr double sparse_share = 0.75;
@@ -33,7 +33,8 @@ struct input_scaling {
     return made;
   }
 
-  /// Throws for a column whose numbers T cannot tell apart or hold.
+  /// Throws for a column whose numbers T cannot tell apart or hold, or whose sum or squares double
+  /// cannot.
   template <Scalar T>
   void fit(parameters<T>& theta, const matrix<double>& x, std::span<const index_t> rows) const {
     const auto n = static_cast<double>(rows.size());
@@ -55,6 +56,13 @@ struct input_scaling {
         squares += (x(r, c) - centre) * (x(r, c) - centre);
       }
       const double deviation = std::sqrt(squares / n);
+      const auto require_range = [&](bool within) {
+        require(within, "features",
+                "column {} (counted from 0) has the mean {} and the deviation {}, beyond the range "
+                "of the model's numbers: rescale it, or take a model of doubles",
+                c, centre, deviation);
+      };
+      require_range(std::isfinite(total) && std::isfinite(squares));
       const bool constant = !(deviation > 1e-10 * (std::abs(centre) + 1e-300));
       if (constant) {
         theta.view(factor)(0, c) = T{0};
@@ -70,12 +78,8 @@ struct input_scaling {
               c, centre, deviation);
       theta.view(mean)(0, c) = sparse ? T{0} : static_cast<T>(centre);
       theta.view(factor)(0, c) = static_cast<T>(1 / unit);
-      require(
-          std::isfinite(theta.view(mean)(0, c)) && std::isnormal(theta.view(factor)(0, c)),
-          "features",
-          "column {} (counted from 0) has the mean {} and the deviation {}, beyond the range of "
-          "the model's numbers: rescale it, or take a model of doubles",
-          c, centre, deviation);
+      require_range(std::isfinite(theta.view(mean)(0, c)) &&
+                    std::isnormal(theta.view(factor)(0, c)));
     }
   }
 

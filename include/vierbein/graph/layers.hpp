@@ -1,6 +1,8 @@
 // Fully connected layers as shapes: they name their parameters once and are written forward only.
 #pragma once
 
+#include <algorithm>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -39,13 +41,17 @@ struct dense_stack {
   double dropout = 0;  ///< behind every layer but the last
   index_t width = 0;   ///< of the output
 
-  /// `widths` are the outputs of the layers, called "<name>/layer0", "<name>/layer1", ...
+  /// `widths` are the outputs of the layers, called "<name>/layer0", "<name>/layer1", ... Throws
+  /// for a width below 1, and for a `dropout` outside of [0, 1).
   template <Scalar T>
   static dense_stack make(parameters<T>& theta, const std::string& name, index_t in,
                           const std::vector<index_t>& widths, activation act, activation last_act,
                           double dropout = 0) {
+    require_within(0, 1, dropout, "dropout", name.c_str());
     dense_stack stack{{}, act, last_act, dropout, in};
     for (std::size_t i = 0; i < widths.size(); ++i) {
+      require(widths[i] >= 1, name.c_str(), "the width of layer {} must be at least 1, but is {}",
+              i, widths[i]);
       stack.layers.push_back(linear::make(theta, name + "/layer" + std::to_string(i), stack.width,
                                           widths[i], i + 1 < widths.size() ? act : last_act));
       stack.width = widths[i];
@@ -69,35 +75,63 @@ struct dense_stack {
   }
 };
 
-/// The same stack of several tasks at once: all first layers in one group of products, all second
-/// layers in the next. With `shared`, x (n, in) is the input of every task, and block t of the
-/// result must serve task t alone; else x (tasks · n, in) is stacked. The result (tasks · n, out)
-/// is stacked.
+/// The same stack of several tasks at once, task k on block from[k] of x, of n rows. A block may
+/// serve several tasks, and a task may occur several times. The results (tasks · n, out) are
+/// stacked. `by_task` promises that block t of the result serves task t alone; x is then one block.
 template <Backend B>
-var<B> stacked_tasks(tape<B>& t, std::span<const dense_stack* const> tasks, var<B> x, bool shared) {
+var<B> stacked_tasks(tape<B>& t, std::span<const dense_stack* const> tasks, var<B> x, index_t n,
+                     std::span<const index_t> from, bool by_task = false) {
+  require(!tasks.empty() && from.size() == tasks.size(), "stacked_tasks", "{} blocks for {} tasks",
+          from.size(), tasks.size());
   const dense_stack& first = *tasks[0];
   const auto count = static_cast<index_t>(tasks.size());
-  if (first.layers.empty()) {
-    if (!shared || count == 1) {
-      return x;
-    }
-    const auto copies = t.template host_array<index_t>(count);
-    return select_blocks<B>(x, x.rows(), copies, true);
-  }
-  auto weights = t.template host_array<var<B>>(count);
-  auto biases = t.template host_array<var<B>>(count);
+  const auto depth = static_cast<index_t>(first.layers.size());
+  auto weights = t.template host_array<var<B>>(depth * count);
+  auto biases = t.template host_array<var<B>>(depth * count);
+  auto acts = t.template host_array<activation>(depth);
   for (std::size_t i = 0; i < first.layers.size(); ++i) {
+    acts[i] = first.act_of(i);
     for (std::size_t k = 0; k < tasks.size(); ++k) {
-      weights[k] = t.parameter(tasks[k]->layers[i].weight);
-      biases[k] = t.parameter(tasks[k]->layers[i].bias);
-    }
-    x = shared && i == 0 ? affine_shared<B>(x, weights, biases, first.act_of(i), true)
-                         : affine_stacked<B>(x, weights, biases, first.act_of(i));
-    if (i + 1 < first.layers.size()) {
-      x = graph::dropout(x, first.dropout);
+      weights[i * tasks.size() + k] = t.parameter(tasks[k]->layers[i].weight);
+      biases[i * tasks.size() + k] = t.parameter(tasks[k]->layers[i].bias);
     }
   }
-  return x;
+  // Dropout parts the chains.
+  const index_t together = first.dropout > 0 && t.training() ? 1 : depth;
+  for (index_t i = 0; i < depth; i += together) {
+    if (i > 0) {
+      x = graph::dropout(x, first.dropout);
+      auto own = t.template host_array<index_t>(count);
+      std::iota(own.begin(), own.end(), index_t{0});
+      from = own;
+    }
+    const auto part = [&](std::span<const var<B>> all) {
+      return all.subspan(static_cast<std::size_t>(i * count),
+                         static_cast<std::size_t>(together * count));
+    };
+    x = affine_chains<B>(x, n, from, part(weights), part(biases),
+                         std::span<const activation>(acts).subspan(
+                             static_cast<std::size_t>(i), static_cast<std::size_t>(together)),
+                         by_task && i == 0);
+  }
+  return depth > 0 ? x : select_blocks<B>(x, n, from, by_task);
+}
+
+/// The same with x (n, in) as the input of every task, block t of the result serving task t alone;
+/// or, not `shared`, on the rows of x (tasks · n, in), which are stacked.
+template <Backend B>
+var<B> stacked_tasks(tape<B>& t, std::span<const dense_stack* const> tasks, var<B> x, bool shared) {
+  const auto count = static_cast<index_t>(tasks.size());
+  if (tasks[0]->layers.empty() && (!shared || count == 1)) {
+    return x;
+  }
+  auto from = t.template host_array<index_t>(count);
+  if (!shared) {
+    require(x.rows() % count == 0, "stacked_tasks", "{} rows are not divisible among {} tasks",
+            x.rows(), count);
+    std::iota(from.begin(), from.end(), index_t{0});
+  }
+  return stacked_tasks<B>(t, tasks, x, shared ? x.rows() : x.rows() / count, from, shared);
 }
 
 }  // namespace vierbein::graph

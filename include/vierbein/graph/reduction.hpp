@@ -69,6 +69,23 @@ struct row_norms_op {
 };
 
 template <Backend B>
+struct copy_distances_op {
+  using scalar = typename B::scalar;
+  var<B> x;
+  index_t n, copies;
+  scalar epsilon;
+  void forward(tape<B>& t, backend::matrix_of<B> out) const {
+    t.backend().copy_distances(x.value(), n, copies, epsilon, out);
+  }
+  void backward(tape<B>& t, backend::const_matrix_of<B> y, backend::const_matrix_of<B> dy,
+                index_t slab) const {
+    if (const auto d = t.gradient(x, slab)) {
+      t.backend().copy_distances_backward(x.value(), n, copies, y, dy, d.view, d.accumulate);
+    }
+  }
+};
+
+template <Backend B>
 struct weighted_sum_op {
   std::span<const var<B>> terms;
   std::span<const double> weights;
@@ -118,6 +135,19 @@ template <Backend B>
 var<B> row_norms(var<B> x, double epsilon = 1e-12) {
   return x.owner->record(x.rows(), 1, {x},
                          detail::row_norms_op<B>{x, static_cast<typename B::scalar>(epsilon)});
+}
+
+/// x holds groups of 1 + copies blocks of n rows: a block and its copies. The result (groups ·
+/// copies · n, 1) has sqrt(‖x_i - y_i‖² + epsilon) for every row y_i of a copy and the row x_i that
+/// it is a copy of, copy by copy. A positive epsilon keeps the gradient finite where they are
+/// equal.
+template <Backend B>
+var<B> copy_distances(var<B> x, index_t n, index_t copies, double epsilon = 1e-12) {
+  require(n >= 0 && copies > 0 && (n > 0 ? x.rows() % (n * (1 + copies)) == 0 : x.rows() == 0),
+          "copy_distances", "{} rows are not groups of {} blocks of {}", x.rows(), 1 + copies, n);
+  return x.owner->record(
+      x.rows() / (1 + copies) * copies, 1, {x},
+      detail::copy_distances_op<B>{x, n, copies, static_cast<typename B::scalar>(epsilon)});
 }
 
 /// Mean of (x - y)² over all elements, (1, 1).

@@ -225,8 +225,8 @@ var<B> select_blocks(var<B> x, index_t height, std::span<const index_t> source,
                      bool by_task = false) {
   tape<B>& t = *x.owner;
   for (const index_t s : source) {
-    require(s >= 0 && (s + 1) * height <= x.rows(), "select_blocks", "block {} of {}", s,
-            x.rows() / height);
+    require(s >= 0 && height >= 0 && (s + 1) * height <= x.rows(), "select_blocks",
+            "block {} of {} rows in an input of {}", s, height, x.rows());
   }
   return t.record(static_cast<index_t>(source.size()) * height, x.cols(), {x},
                   detail::blocks_op<B>{x, height, t.template host_array<index_t>(source), by_task});

@@ -284,7 +284,7 @@ class tape {
     return all.view;
   }
 
-  /// The sum of weighted losses into one vector.
+  /// The gradient of one loss into a vector.
   void backward(var loss, array_view<scalar, space> out) {
     const seed<B> one{loss, 1.0, 0};
     backward({&one, 1}, view{out.data, 1, out.size});

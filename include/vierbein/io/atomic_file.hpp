@@ -29,6 +29,12 @@ inline std::string reason(int error_number) {
   return std::generic_category().message(error_number);
 }
 
+/// The name of a file that is to be read or written. Throws when it is empty.
+inline std::string file_name(const std::filesystem::path& path) {
+  require(!path.empty(), "path", "expected the name of a file, found an empty one");
+  return path.string();
+}
+
 /// A stream buffer over a POSIX file descriptor, which it does not own. It remembers the error
 /// number of the first write that failed and writes nothing after it.
 class descriptor_buffer final : public std::streambuf {
@@ -129,15 +135,16 @@ class temporary_file {
 /// permissions.
 ///
 /// Throws vierbein::error with the reason when anything fails (no such folder, no permission, disk
-/// full, the stream in a failed state, or `path` names a folder or a device); what `writer` throws
-/// passes through. In either case the temporary file is removed and the old content is untouched.
+/// full, the stream in a failed state, or `path` is empty or names a folder or a device); what
+/// `writer` throws passes through. In either case the temporary file is removed and the old content
+/// is untouched.
 inline void write_atomically(const std::filesystem::path& path,
                              const std::function<void(std::ostream&)>& writer) {
   namespace fs = std::filesystem;
+  const std::string file = detail::file_name(path);
   const auto check = [&](int error_number) {
     if (error_number != 0) {
-      throw error(path.string(),
-                  fmt::format("cannot be written: {}", detail::reason(error_number)));
+      throw error(file, fmt::format("cannot be written: {}", detail::reason(error_number)));
     }
   };
   std::error_code ignored;
@@ -145,7 +152,7 @@ inline void write_atomically(const std::filesystem::path& path,
   const fs::path target = linked ? fs::weakly_canonical(path, ignored) : path;
   const fs::file_status status = fs::status(target, ignored);
   if (fs::exists(status) && !fs::is_regular_file(status)) {
-    throw error(path.string(), "cannot be written: it is not a regular file");
+    throw error(file, "cannot be written: it is not a regular file");
   }
 
   detail::temporary_file temporary(target);
@@ -166,7 +173,7 @@ inline void write_atomically(const std::filesystem::path& path,
   }
   check(buffer.error_number());
   if (!stream) {
-    throw error(path.string(), "cannot be written: the writer left its stream in a failed state");
+    throw error(file, "cannot be written: the writer left its stream in a failed state");
   }
   check(temporary.finish());
   check(::rename(temporary.path().c_str(), target.c_str()) == 0 ? 0 : errno);

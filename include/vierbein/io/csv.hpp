@@ -249,16 +249,17 @@ class csv_collector {
 /// Throws when the file cannot be read or is empty, two columns have the same name, a row has more
 /// or fewer cells than the header, a quote stands in the middle of a cell or is never closed.
 inline csv_table read_csv(const std::filesystem::path& path) {
+  const std::string file = detail::file_name(path);
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) {
-    throw error(path.string(), "cannot be read: Is a directory");
+    throw error(file, "cannot be read: Is a directory");
   }
   errno = 0;
   std::ifstream stream(path, std::ios::binary);
   if (!stream) {
-    throw error(path.string(), fmt::format("cannot be read: {}", detail::reason(errno)));
+    throw error(file, fmt::format("cannot be read: {}", detail::reason(errno)));
   }
-  detail::csv_collector collector(path.string());
+  detail::csv_collector collector(file);
   std::vector<char> block(std::size_t{1} << 16);
   bool first = true;
   do {
@@ -270,7 +271,7 @@ inline csv_table read_csv(const std::filesystem::path& path) {
     collector.parse(bytes);
   } while (stream);
   if (stream.bad()) {
-    throw error(path.string(), "cannot be read to its end");
+    throw error(file, "cannot be read to its end");
   }
   return collector.finish();
 }

@@ -82,7 +82,7 @@ namespace detail {
 /// Bytes of a file, decompressed when it begins as gzip does.
 class gzip_reader {
  public:
-  explicit gzip_reader(const std::filesystem::path& path) : file_(path.string()) {
+  explicit gzip_reader(const std::filesystem::path& path) : file_(file_name(path)) {
     std::error_code failure;
     if (std::filesystem::is_directory(path, failure)) {
       throw error(file_, "cannot be read: Is a directory");

@@ -122,7 +122,16 @@ inline json stored_architecture(const std::string& file, const tensor_file& cont
     throw error(file, fmt::format("has the model format {}, this program reads the format '{}'",
                                   quoted(format->second), model_format));
   }
-  json stored = json::parse(text->second, nullptr, false);
+  // Deeper texts are not kept: copying JSON, which its parser does, and showing it are recursive.
+  constexpr int deepest = 100;
+  const auto check_depth = [&](int depth, json::parse_event_t, const json&) {
+    if (depth > deepest) {
+      throw error(file,
+                  fmt::format("'{}' is nested deeper than {} levels", architecture_key, deepest));
+    }
+    return true;
+  };
+  json stored = json::parse(text->second, check_depth, false);
   if (stored.is_discarded()) {
     throw error(file, fmt::format("'{}' is not valid JSON", architecture_key));
   }
@@ -154,19 +163,39 @@ void copy_tensors(const std::string& file, const tensor_file& content, parameter
   }
 }
 
+/// Whether a model of the same options would have the same parameters, as `load` will expect.
+template <class Model>
+bool stands_for_its_parameters(const Model& model) {
+  std::vector<task_origin> origins;
+  for (index_t t = 0; t < model.task_list().size(); ++t) {
+    origins.push_back(model.module(t).origin);
+  }
+  Model again(model.encoder, model.task_list(), model.alignment, model.modules);
+  try {
+    again.rebuild(model.shape(), origins, model.theta().size());
+  } catch (const error&) {
+    return false;
+  }
+  return std::ranges::equal(again.theta().segments(), model.theta().segments(),
+                            [](const segment& a, const segment& b) {
+                              return a.name == b.name && a.rows == b.rows && a.cols == b.cols;
+                            });
+}
+
 }  // namespace io::detail
 
 /// Writes `model` and the texts `extra`, such as the units of the labels, to the file `path`, whole
 /// or not at all: see io::write_atomically. Which parameters are frozen is not stored.
 ///
-/// Throws when the model has no parameters yet, a key of `extra` begins with "vierbein.", a text is
+/// Throws when the model has no parameters yet, its options were changed after it was built so that
+/// they stand for other parameters than it has, a key of `extra` begins with "vierbein.", a text is
 /// not UTF-8, or the file cannot be written.
 template <class E, class A, class Tasks, Scalar T>
 void save(const multitask_model<E, A, Tasks, T>& model, const std::filesystem::path& path,
           const std::map<std::string, std::string>& extra = {}) {
   using model_type = multitask_model<E, A, Tasks, T>;
   io::detail::require_storable_model<model_type>();
-  const std::string file = path.string();
+  const std::string file = io::detail::file_name(path);
   if (!model.built()) {
     throw error(file, "cannot be written: the model has not been trained");
   }
@@ -194,6 +223,10 @@ void save(const multitask_model<E, A, Tasks, T>& model, const std::filesystem::p
     content.metadata[io::detail::architecture_key] = io::option_to_json({file}, parts).dump();
   } catch (const io::json::exception&) {
     throw error(file, "cannot be written: the name of a task or an option is not valid UTF-8");
+  }
+  if (!io::detail::stands_for_its_parameters(model)) {
+    throw error(file,
+                "cannot be written: the options of the model were changed after it was built");
   }
   const parameters<T>& theta = model.theta();
   for (segment_id id = 0; id < std::ssize(theta.segments()); ++id) {

@@ -138,7 +138,7 @@ void write_npy_of(const std::filesystem::path& path, matrix_view<const T> values
 /// Throws when the file is missing, truncated or longer than its header says, is not an npy file,
 /// or holds another rank or type.
 inline matrix<double> read_npy(const std::filesystem::path& path) {
-  const std::string file = path.string();
+  const std::string file = detail::file_name(path);
   std::error_code failure;
   if (std::filesystem::is_directory(path, failure)) {
     throw error(file, "cannot be read: Is a directory");

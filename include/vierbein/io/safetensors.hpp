@@ -319,7 +319,7 @@ inline void write_safetensors(const std::filesystem::path& path, const tensor_fi
 /// fit its shape, or the tensors do not fill the data from its beginning to its end without gap and
 /// overlap. Memory is asked for only after these checks.
 inline tensor_file read_safetensors(const std::filesystem::path& path) {
-  const std::string file = path.string();
+  const std::string file = detail::file_name(path);
   std::error_code failure;
   if (std::filesystem::is_directory(path, failure)) {
     throw error(file, "cannot be read: Is a directory");

@@ -67,7 +67,9 @@ class multitask_model {
   // ---- shapes and parameters
   // ----------------------------------------------------------------------
 
-  [[nodiscard]] bool built() const { return !trunks_.empty(); }
+  [[nodiscard]] bool built() const {
+    return !trunks_.empty() && std::ssize(modules_) == tasks_.size();
+  }
 
   /// Names all parameters and gives them their first values.
   void build(const input_shape& shape, std::uint64_t seed) {
@@ -145,8 +147,8 @@ class multitask_model {
     s(0, 1) = static_cast<T>(deviation);
   }
 
-  /// Refuses inputs of another shape than the model was built for.
-  void check_shape(const input_set& inputs) const {
+  /// Refuses inputs of another shape than the model was built for, and unusable ones.
+  void check_inputs(const input_set& inputs) const {
     require(built(), "model", "it has not been trained");
     if constexpr (requires { shape_.describe(); }) {
       require(inputs.shape() == shape_, "inputs", "the model was trained on {}, the inputs have {}",
@@ -155,6 +157,7 @@ class multitask_model {
       require(inputs.shape() == shape_, "inputs",
               "they have another shape than those the model was trained on");
     }
+    inputs.check();
   }
 
   // ---- computing
@@ -257,7 +260,7 @@ class multitask_model {
 
     const std::vector<matrix<double>>& operator()(const input_set& inputs) {
       const multitask_model& model = kept_->model;
-      model.check_shape(inputs);
+      model.check_inputs(inputs);
       model.resize_predictions(inputs.size(), out_);
       model.predict_into(kept_->work, inputs, -1,
                          [&](index_t t) -> auto& { return out_[static_cast<std::size_t>(t)]; });
@@ -355,14 +358,14 @@ class multitask_model {
   std::vector<segment_id> scaling_;
 };
 
-// Outside of the class these are no inline functions, so that vierbein::compiled (compiled.hpp) can
+// Outside of the class these are no inline functions, so that vierbein::compiled (compiled/) can
 // keep them for common models.
 
 template <class EncoderPolicy, class Alignment, class Tasks, Scalar T>
 template <Backend B>
 std::vector<matrix<double>> multitask_model<EncoderPolicy, Alignment, Tasks, T>::predict(
     const B& backend, const input_set& inputs) const {
-  check_shape(inputs);
+  check_inputs(inputs);
   workspace<B> work(backend, theta_);
   std::vector<matrix<double>> out;
   resize_predictions(inputs.size(), out);
@@ -376,7 +379,7 @@ template <Backend B>
 matrix<double> multitask_model<EncoderPolicy, Alignment, Tasks, T>::predict(const B& backend,
                                                                             const input_set& inputs,
                                                                             index_t t) const {
-  check_shape(inputs);
+  check_inputs(inputs);
   require(t >= 0 && t < tasks_.size(), "model", "there is no task number {}", t);
   workspace<B> work(backend, theta_);
   matrix<double> out(inputs.size(),
@@ -389,7 +392,7 @@ template <class EncoderPolicy, class Alignment, class Tasks, Scalar T>
 template <Backend B>
 std::vector<matrix<double>> multitask_model<EncoderPolicy, Alignment, Tasks, T>::coordinates(
     const B& backend, const input_set& inputs, points_of kind) const {
-  check_shape(inputs);
+  check_inputs(inputs);
   require(kind != points_of::flat || Alignment::needs == alignment::latent_space::flat, "model",
           "it has no common frame, which GATE would give it");
   std::vector<matrix<double>> out(static_cast<std::size_t>(tasks_.size()));

@@ -39,7 +39,7 @@ class task_views {
         labels_(labels),
         b_(b),
         rows_(rows),
-        copies_(b.rows() / std::max(rows, index_t{1}) - 1),
+        copies_(rows > 0 ? b.rows() / rows - 1 : 0),
         anchors_(anchors) {}
 
   [[nodiscard]] graph::tape<B>& tape() const { return tape_; }
@@ -92,9 +92,17 @@ class task_views {
     return graph::select_blocks<B>(everything_flat(), rows_, blocks);
   }
 
-  /// F⁻¹ of task which[i] on block i of u.
+  /// sqrt(‖u_t - u_t⁽ᵏ⁾‖² + epsilon) of every row, (N K n, 1), stacked by task and copy.
+  var copy_distances(double epsilon) {
+    return graph::copy_distances<B>(everything_flat(), rows_, copies_, epsilon);
+  }
+
+  /// F⁻¹ of task which[i] on block i of u, or on block blocks[i].
   var decode(var u, std::span<const index_t> which) {
     return through(&task_module::inverse, u, which);
+  }
+  var decode(var u, std::span<const index_t> which, std::span<const index_t> blocks) {
+    return graph::stacked_tasks<B>(tape_, stacks(&task_module::inverse, which), u, rows_, blocks);
   }
 
   /// Prediction of every task for the batch, one var a task. Heads that all read the representation
@@ -144,9 +152,7 @@ class task_views {
   [[nodiscard]] index_t source_count() const { return anchored() ? anchors_->sources : tasks(); }
   [[nodiscard]] var anchor_flat() const { return anchors_->mean_flat; }
   [[nodiscard]] var anchor_distances() const { return anchors_->mean_distances; }
-  var source_flat(std::span<const index_t> sources) {
-    return graph::select_blocks<B>(anchored() ? anchors_->flat : flat(), rows_, sources);
-  }
+  var source_flat() { return anchored() ? anchors_->flat : flat(); }
 
  private:
   [[nodiscard]] const task_module& module(index_t t) const {
@@ -194,25 +200,25 @@ class task_views {
     return out;
   }
 
+  std::span<const graph::dense_stack* const> stacks(graph::dense_stack task_module::* part,
+                                                    std::span<const index_t> which) const {
+    auto all = tape_.template host_array<const graph::dense_stack*>(std::ssize(which));
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      all[i] = &(module(which[i]).*part);
+    }
+    return all;
+  }
+
   // One stack of several tasks' modules on the stacked rows x, or on the rows they share.
   var through(graph::dense_stack task_module::* part, var x, std::span<const index_t> which,
               bool shared = false) {
-    auto stacks =
-        tape_.template host_array<const graph::dense_stack*>(static_cast<index_t>(which.size()));
-    for (std::size_t i = 0; i < which.size(); ++i) {
-      stacks[i] = &(module(which[i]).*part);
-    }
-    return graph::stacked_tasks<B>(tape_, stacks, x, shared);
+    return graph::stacked_tasks<B>(tape_, stacks(part, which), x, shared);
   }
 
   // z and u with the copies behind each task's rows: (N (1 + K) n, ·).
   var everything_latent() {
     if (!all_latent_) {
-      auto stacks = tape_.template host_array<const graph::dense_stack*>(tasks());
-      for (std::size_t i = 0; i < stacks.size(); ++i) {
-        stacks[i] = &modules_[i]->encoder;
-      }
-      all_latent_ = graph::stacked_tasks<B>(tape_, stacks, b_, true);
+      all_latent_ = through(&task_module::encoder, b_, all_tasks(), true);
     }
     return all_latent_;
   }

@@ -2,7 +2,8 @@
 //
 // A schedule is any object that is called with the progress, a number from 0 (the first step) to 1
 // (the end), and returns the factor: finite and not negative. Where it has a `void validate()
-// const` that throws vierbein::error for an unusable option, `training` calls it.
+// const` that throws vierbein::error for an unusable option, that is called when `training` is
+// given the schedule; one that is put into another one (`warm_up`) must have it.
 #pragma once
 
 #include <algorithm>

@@ -197,13 +197,7 @@ addition_cache<typename Model::scalar> make_cache(const B& device, const Model& 
                       cache.flat[s].view().row_range(first, count));
     }
     if (copies > 0) {
-      const auto originals = tape.template host_array<index_t>(cache.sources * copies);
-      for (std::size_t i = 0; i < originals.size(); ++i) {
-        originals[i] = static_cast<index_t>(i) / copies;
-      }
-      const auto d =
-          graph::row_norms(graph::select_blocks<B>(u, count, originals) - views.flat_copies(),
-                           norm_epsilon_of(model));
+      const auto d = views.copy_distances(norm_epsilon_of(model));
       distances.resize(d.rows(), 1);
       device.download(d.value(), distances.view());
       for (index_t i = 0; i < d.rows(); ++i) {  // stacked by source, copy, row
@@ -240,7 +234,7 @@ inline task_origin origin_of(trunk_policy policy) {
   return policy == trunk_policy::frozen ? task_origin::added : task_origin::added_with_trunk;
 }
 
-/// The tasks that the model was built with.
+/// The tasks that the model was built with. Throws when there is none.
 template <class Model>
 std::vector<index_t> source_tasks(const Model& model) {
   std::vector<index_t> sources;
@@ -249,6 +243,7 @@ std::vector<index_t> source_tasks(const Model& model) {
       sources.push_back(s);
     }
   }
+  require(!sources.empty(), "add_task", "all tasks of the model were added, none is a source");
   return sources;
 }
 
@@ -278,8 +273,8 @@ template <Backend B, class Model>
 prepared_pool<Model> prepare_pool(const B& device, const Model& model,
                                   const typename Model::input_set& pool, const addition& options) {
   options.validate();
-  model.check_shape(pool);
-  pool.check();
+  model.check_alignment();
+  model.check_inputs(pool);
   auto rows = random_permutation(pool.size(), {options.train.seed, name_hash("pool")});
   rows.resize(std::min(rows.size(), static_cast<std::size_t>(options.pool_limit)));
   prepared_pool<Model> chosen{pool.select(rows), {}};
@@ -352,14 +347,13 @@ std::pair<Model, history> add_one_task(const B& device, const Model& model,
   options.validate();
   data.check();
   model.check_alignment();
-  model.check_shape(data.inputs);
+  model.check_inputs(data.inputs);
   Model extended = model;
   const bool own_trunk = options.trunk == trunk_policy::tuned_copy;
   const index_t t =
       extended.append(target_name, target_head, origin_of(options.trunk), options.train.seed);
 
   const auto sources = source_tasks(model);
-  require(!sources.empty(), "add_task", "all tasks of the model were added, none is a source");
   const auto [train_rows, validation_rows] =
       labelled_training_rows(data.at(target_name), options.train);
   const std::vector<index_t> numbers{t};

@@ -25,6 +25,7 @@
 #include <limits>
 #include <memory>
 #include <span>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -41,12 +42,13 @@ namespace vierbein {
 struct progress_info {
   index_t epoch = 0;   ///< epochs that are finished
   index_t epochs = 0;  ///< at most
-  index_t step = 0;    ///< steps done in the present epoch; 0 in on_begin and on_epoch
-  index_t steps = 0;   ///< in each epoch
+  index_t step = 0;    ///< done in the present epoch; 0 in on_begin
+  index_t steps = 0;   ///< in each epoch; in rounds, thousandths of an epoch
   double elapsed = 0;  ///< seconds since the run began
   double left = std::numeric_limits<double>::quiet_NaN();  ///< seconds; NaN while unknown
   double loss = std::numeric_limits<double>::quiet_NaN();  ///< of the last step or epoch
   std::string_view name = {};                              ///< of the run; may be empty
+  std::span<const std::string> tasks = {};                 ///< names of those that train
 
   /// The share of the run that is done, in [0, 1].
   [[nodiscard]] double fraction() const {
@@ -426,32 +428,53 @@ struct early_stopping {
 };
 
 /// Writes each epoch to a file as soon as it is over: as CSV when the path ends in `.csv`,
-/// otherwise as JSON lines (see history). A file from an earlier run is replaced unless `append` is
-/// set. Throws when the file cannot be written.
+/// otherwise as JSON lines (see history). With the first epoch a file from an earlier run is
+/// replaced unless `append` is set. Throws when the file cannot be written, before the first step
+/// where it can be known then, and when rows are to be appended to a CSV file of other columns.
 struct log_to {
   std::string path;
   bool append = false;
 
   bool begun = false;  ///< whether this run has written to the file
 
-  void on_begin(const progress_info& /*info*/) { begun = false; }
+  void on_begin(const progress_info& info) {
+    begun = false;
+    detail::require_writable(path);
+    if (append && csv()) {
+      require_header(info.tasks);
+    }
+  }
 
   void on_epoch(const history& h, const progress_info& /*info*/) {
-    const bool csv = path.ends_with(".csv");
     std::ofstream file(path, begun || append ? std::ios::app | std::ios::ate : std::ios::trunc);
-    if (csv && file.tellp() == std::ofstream::pos_type(0)) {
+    if (csv() && file.tellp() == std::ofstream::pos_type(0)) {
       h.write_csv_header(file);
     }
-    if (csv) {
+    if (csv()) {
       h.write_csv_row(file, h.epochs.back());
     } else {
       h.write_json_line(file, h.epochs.back());
     }
     file.close();
-    if (!file) {
-      throw error(path, "the history could not be written");
-    }
+    detail::require_written(file, path);
     begun = true;
+  }
+
+ private:
+  [[nodiscard]] bool csv() const { return path.ends_with(".csv"); }
+
+  // Throws when the file begins with another header than that of these tasks.
+  void require_header(std::span<const std::string> tasks) const {
+    std::stringstream header;
+    history{.task_names = {tasks.begin(), tasks.end()}}.write_csv_header(header);
+    std::string expected;
+    std::string found;
+    std::getline(header, expected);
+    std::ifstream file(path);
+    if (std::getline(file, found) && found != expected) {
+      throw error(path, formatted("cannot be appended to: expected the header '{}', found '{}'",
+                                  expected, found));
+    }
   }
 };
 

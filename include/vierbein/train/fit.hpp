@@ -177,7 +177,7 @@ history fit_model(Model& model, const Dataset& data, const training& options,
   if (!trained.built()) {
     trained.build(data.inputs.shape(), options.seed);
   }
-  trained.check_shape(data.inputs);
+  trained.check_inputs(data.inputs);
   const auto [train_rows, validation_rows] = training_rows(data.size(), options);
   require(!train_rows.empty(), "training", "there is no row to train on");
 

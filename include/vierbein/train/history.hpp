@@ -1,12 +1,15 @@
 // What happened in each epoch, and its way into a file.
 #pragma once
 
+#include <cerrno>
 #include <cmath>
 #include <cstddef>
+#include <fstream>
 #include <limits>
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "vierbein/core/error.hpp"
@@ -45,8 +48,8 @@ struct epoch_record {
 
 namespace detail {
 
-// As short as possible, but such that it reads back as the same number. Empty or `null`, as
-// `nothing` says, for what is not a number; JSON knows no infinity either.
+// As short as possible, but such that it reads back as the same number. What is not a number is
+// empty, or in JSON `null`; JSON knows no infinity either.
 inline std::string number_text(double v, bool json) {
   if (std::isnan(v) || (json && std::isinf(v))) {
     return json ? "null" : "";
@@ -81,6 +84,19 @@ inline std::string json_text(std::string_view text) {
     }
   }
   return quoted + '"';
+}
+
+/// Throws, with the reason, unless all that was asked of `file` was done.
+inline void require_written(const std::ofstream& file, const std::string& path) {
+  if (!file) {
+    throw error(path, "cannot be written: " + std::generic_category().message(errno));
+  }
+}
+
+/// Throws, with the reason, when the file cannot be opened for writing. What it holds stays; where
+/// there is none it is created.
+inline void require_writable(const std::string& path) {
+  require_written(std::ofstream(path, std::ios::app), path);
 }
 
 }  // namespace detail

@@ -57,7 +57,7 @@ namespace callback {
 /// earlier run.
 ///
 /// The trainer then forms the Gramian in every step, whatever the policy. Throws when the file
-/// cannot be written.
+/// cannot be written, before the first step where it can be known then.
 struct insight {
   static constexpr bool wants_gram = true;
 
@@ -71,6 +71,9 @@ struct insight {
 
   void on_begin(const progress_info& /*info*/) {
     require(every > 0, "callback::insight", "every must be at least 1, but is {}", every);
+    if (!path.empty()) {
+      detail::require_writable(path);
+    }
     buffer.clear();
     begun = false;
     count = 0;
@@ -103,9 +106,7 @@ struct insight {
     std::ofstream file(path, begun ? std::ios::app : std::ios::trunc);
     file << buffer;
     file.close();
-    if (!file) {
-      throw error(path, "the steps could not be written");
-    }
+    detail::require_written(file, path);
     buffer.clear();
     begun = true;
   }

@@ -35,7 +35,8 @@ class label_table {
         for (index_t r = 0; r < column.values.rows(); ++r) {
           for (const double v : column.values.row(r)) {
             require(std::isnan(v) || head.valid(v), "labels",
-                    "task '{}', row {}: expected {}, found {}", name, r, head.accepts(), v);
+                    "task '{}', row {} (counted from 0): expected {}, found {}", name, r,
+                    head.accepts(), v);
           }
         }
         const auto labelled = data::labelled_rows(column, train_rows);
@@ -60,8 +61,8 @@ class label_table {
         }
         for (index_t i = 0; i < values.size(); ++i) {
           require(std::isnan(values.data()[i]) || holds<T>(values.data()[i]), "labels",
-                  "task '{}', row {}: expected a label within the range of {}, found {:.6g}: "
-                  "rescale the labels{}",
+                  "task '{}', row {} (counted from 0): expected a label within the range of {}, "
+                  "found {:.6g}: rescale the labels{}",
                   name, i / values.cols(), scalar_name<T>, column.values.data()[i], wider<T>);
         }
         tasks_.push_back(std::move(values));
@@ -146,7 +147,7 @@ class label_table {
   std::vector<std::vector<index_t>> rows_of_task_;
 };
 
-/// How many labels of each row range are present.
+/// How many labels of these rows are present.
 inline double count_labels(const matrix<double>& labels, std::span<const index_t> rows) {
   double count = 0;
   for (const index_t r : rows) {

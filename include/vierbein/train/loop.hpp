@@ -62,7 +62,10 @@ void limit_memory(graph::tape<B>& tape, const training& options) {
   }
 }
 
-/// The loop of `run_training`, which says what it does, for parts of any type.
+/// Trains θ in place. Where `problem` validates, the parameters of the epoch with the best mean
+/// verdict of the tasks are kept (of the target's, where the policy serves one; those of the last
+/// epoch with best_by::last). Throws when a loss, a gradient, or a parameter that would be kept, is
+/// not finite; θ is then unchanged.
 template <Backend B>
 history training_loop(const B& device, parameters<typename B::scalar>& theta,
                       const training& options, const std::vector<std::string>& names,
@@ -98,6 +101,7 @@ history training_loop(const B& device, parameters<typename B::scalar>& theta,
   progress_info info;
   info.epochs = options.epochs;
   info.steps = batches.batches();
+  info.tasks = names;
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -250,11 +254,10 @@ history training_loop(const B& device, parameters<typename B::scalar>& theta,
   return result;
 }
 
-/// Trains θ in place. `step(tape, rows)` records the losses of a batch, `validate(tape)` returns
-/// each task's verdict on the validation rows (an empty vector for no validation at all). When
-/// there is validation, the parameters of the epoch with the best mean of them are kept. `probe`
-/// serves what the policy asks for beyond a step: a step_probe, further_batches or no_probe. Throws
-/// when a loss, a gradient, or a parameter that would be kept, is not finite; θ is then unchanged.
+/// The same for parts of certain types: `step(tape, rows)` records the losses of a batch,
+/// `validate(tape)` returns each task's verdict on the validation rows (an empty vector for no
+/// validation at all). `probe` serves what the policy asks for beyond a step: a step_probe,
+/// further_batches or no_probe.
 template <Backend B, class Sampler, class Optimizer, class Weighting, class Step, class Validate,
           class Probe, class... Callbacks>
 history run_training(const B& device, parameters<typename B::scalar>& theta,

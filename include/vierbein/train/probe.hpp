@@ -146,8 +146,8 @@ class step_probe final : public step_oracle {
 
   // Puts the fitted development head into the point: it follows AdamW (learning rate 1e-3, decay
   // 0.1, as the authors' code) on the step's development batch until its loss changes by less than
-  // 1e-3 or 100 steps are done. It starts as the target's own head in the first step, and from
-  // where it was in all later ones.
+  // 1e-3 or 100 steps are done. It starts as the target's head at the point in the first step,
+  // and from where it was in all later ones.
   void fit_head() {
     if (!head_optimizer_) {
       head_ = backend::buffer<B>(device_, theta_.size);

@@ -260,6 +260,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
   progress_info info;
   info.steps = 1000;  // parts of an epoch, as fine as rounds may be
   info.epochs = options.epochs;
+  info.tasks = tasks.names;
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -105,9 +105,13 @@ struct pbi {
     require_not_negative(theta, "theta", "weighting::pbi");
     require_one_a_task(preference, tasks, "preference", "weighting::pbi");
     require_one_a_task(ideal, tasks, "ideal", "weighting::pbi");
+    bool positive = preference.empty();
     for (const double v : preference) {
       require_not_negative(v, "preference", "weighting::pbi");
+      positive = positive || v > 0;
     }
+    require(positive, "weighting::pbi", "preference must be positive in sum, but all of it is 0");
+    require_finite(ideal, "ideal", "weighting::pbi");
   }
 };
 

@@ -38,10 +38,13 @@ struct si {
             .homogeneity = 1};
   }
 
-  /// Throws when there is not one factor a task.
+  /// Throws when there is not one factor a task, or one is negative or not finite.
   void reset(const std::vector<std::string>& task_names) {
     names = task_names;
     require_one_a_task(factors, names.size(), "factors", "weighting::si");
+    for (const double c : factors) {
+      require_not_negative(c, "factors", "weighting::si");
+    }
   }
 
   /// L.

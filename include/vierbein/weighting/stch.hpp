@@ -63,6 +63,7 @@ struct stch {
     for (const double v : preference) {
       require_not_negative(v, "preference", "weighting::stch");
     }
+    require_finite(reference, "reference", "weighting::stch");
     require(!logarithmic || (preference.empty() && reference.empty()), "weighting::stch",
             "the logarithmic form has no preference and no reference");
     require(logarithmic || warm_up == 0, "weighting::stch",

@@ -68,6 +68,13 @@ inline void require_one_a_task(std::span<const double> values, std::size_t tasks
           values.size());
 }
 
+/// Throws when a number of a vector of options is not finite.
+inline void require_finite(std::span<const double> values, const char* option, const char* policy) {
+  for (const double v : values) {
+    require(std::isfinite(v), policy, "{} must be finite, but is {}", option, v);
+  }
+}
+
 /// Throws, with the name of the task, when the loss of one that is present is not finite.
 inline void require_finite(losses l, const std::vector<std::string>& names, const char* policy) {
   for (std::size_t t = 0; t < l.size(); ++t) {

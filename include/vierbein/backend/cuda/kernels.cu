@@ -303,6 +303,43 @@ void kernels<T>::row_norms_backward(stream s, const_view in, const_view norms, c
 }
 
 template <Scalar T>
+void kernels<T>::copy_distances(stream s, const_view in, index_t n, index_t copies, T epsilon,
+                                view out) {
+  const cells<const T> x(in);
+  const cells<T> y(out);
+  reduce_rows<T, 1>(
+      s, out.rows, in.cols,
+      [=] VIERBEIN_KERNEL(index_t r, index_t c, sums_of<T, 1> & sums) {
+        const index_t first = r / n / copies * (1 + copies) * n + r % n;
+        const T difference = x(first, c) - x(first + (1 + r / n % copies) * n, c);
+        sums[0] += difference * difference;
+      },
+      nothing{},
+      [=] VIERBEIN_KERNEL(index_t r, const sums_of<T, 1>& sums) {
+        y(r, 0) = std::sqrt(sums[0] + epsilon);
+      });
+}
+
+template <Scalar T>
+void kernels<T>::copy_distances_backward(stream s, const_view in, index_t n, index_t copies,
+                                         const_view distances, const_view ddistances, view dx,
+                                         bool accumulate) {
+  const cells<const T> x(in), d(distances), g(ddistances);
+  const cells<T> to(dx);
+  elements(s, in.rows, in.cols, [=] VIERBEIN_KERNEL(index_t r, index_t c) {
+    const index_t group = r / n / (1 + copies);
+    const index_t block = r / n % (1 + copies);
+    const index_t first = group * (1 + copies) * n + r % n;
+    T total = 0;
+    for (index_t k = block == 0 ? 0 : block - 1; k < (block == 0 ? copies : block); ++k) {
+      const index_t i = (group * copies + k) * n + r % n;
+      total += g(i, 0) / d(i, 0) * (x(first, c) - x(first + (1 + k) * n, c));
+    }
+    put(to(r, c), block == 0 ? total : -total, accumulate);
+  });
+}
+
+template <Scalar T>
 void kernels<T>::column_sums(stream s, double* scratch, const_view in, view out, bool accumulate) {
   const cells<const T> x(in);
   T* const y = out.data;

@@ -97,6 +97,9 @@ struct kernels {
   static void row_norms(stream, const_view x, T epsilon, view out);
   static void row_norms_backward(stream, const_view x, const_view n, const_view dn, view dx,
                                  bool accumulate);
+  static void copy_distances(stream, const_view x, index_t n, index_t copies, T epsilon, view out);
+  static void copy_distances_backward(stream, const_view x, index_t n, index_t copies, const_view d,
+                                      const_view dd, view dx, bool accumulate);
   static void add_normal(stream, const_view x, T sigma, random_stream numbers, view out);
   static void dropout(stream, const_view x, T p, random_stream numbers, view out, bool accumulate);
   static void layer_norm(stream, const_view x, const_view gain, const_view bias, T epsilon,

@@ -24,7 +24,7 @@ inline void check(cudaError_t code, const char* call, const char* doing = nullpt
   const std::string place = doing == nullptr ? "cuda" : fmt::format("cuda, {}", doing);
   if (code == cudaErrorNoKernelImageForDevice) {
     throw error(place, fmt::format("{}: this program holds no kernels for the device: its compute "
-                                   "capability belongs in CMAKE_CUDA_ARCHITECTURES",
+                                   "capability belongs in VIERBEIN_CUDA_ARCHITECTURES",
                                    call));
   }
   throw error(place,

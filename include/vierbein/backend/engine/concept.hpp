@@ -13,7 +13,13 @@
 //                                              are computed with it
 //     static constexpr index_t row_step        a number of rows that it likes multiples of
 //
-// it says how the backend may share out the rows of a product among threads.
+// it says how the backend may share out the rows of a product among threads. One that has
+//
+//     template <Scalar T>
+//     static void gram(matrix_view<const T> a, T* to);
+//
+// computes A Aᵀ of long rows at half the cost, a stretch of the columns at a time: element (i, j)
+// goes to to[i rows + j], for j <= i at least.
 #pragma once
 
 #include <concepts>

@@ -1,4 +1,4 @@
-// Eigen, as all backends include it.
+// Eigen, as whoever uses it includes it.
 #pragma once
 
 #ifndef EIGEN_DONT_PARALLELIZE

@@ -54,7 +54,17 @@ template <bool TransposeA, int Rows, int Registers, class T>
   for (int r = 0; r < Rows; r += together) {
     base[r / together] = a + (TransposeA ? r : r * a_stride);
   }
+  // Ask in time for C, which is wanted at the end, and for A: the rows of the next tile, which
+  // often lie behind these, or, transposed, what is multiplied some steps later.
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < Registers; ++v) {
+      __builtin_prefetch(c + r * c_stride + v * lanes<T>, 1);
+    }
+  }
   for (index_t k = 0; k < depth; ++k) {
+    __builtin_prefetch(TransposeA ? a + 8 * a_stride : a + Rows * (a_stride + k));
     lanes_of<T> row[Registers];
 #pragma GCC unroll 16
     for (int v = 0; v < Registers; ++v) {
@@ -236,8 +246,9 @@ VIERBEIN_WHOLE_REGISTERS inline void totals(const lanes_of<T>* registers, T* to)
   }
 }
 
-/// sum(r, q) = Σ x_r y_q over `count` registers of numbers, each lane by itself.
-template <int Rows, int Cols, class T>
+/// sum(r, q) = Σ x_r y_q over `count` registers of numbers, each lane by itself; `Onto` what is
+/// there.
+template <int Rows, int Cols, class T, bool Onto = false>
 [[gnu::noinline]] VIERBEIN_WHOLE_REGISTERS void dot_lanes(const T* const* x, const T* const* y,
                                                           index_t count, lanes_of<T>* to) {
   lanes_of<T> sum[Rows][Cols];
@@ -252,7 +263,7 @@ template <int Rows, int Cols, class T>
     left[r] = x[r];
 #pragma GCC unroll 4
     for (int q = 0; q < Cols; ++q) {
-      sum[r][q] = lanes_of<T>{};
+      sum[r][q] = Onto ? to[r * Cols + q] : lanes_of<T>{};
     }
   }
   for (index_t k = 0; k < count * lanes<T>; k += lanes<T>) {
@@ -275,6 +286,62 @@ template <int Rows, int Cols, class T>
 #pragma GCC unroll 4
     for (int q = 0; q < Cols; ++q) {
       to[r * Cols + q] = sum[r][q];
+    }
+  }
+}
+
+/// A Aᵀ by dot products of rows, in blocks of 4 x 4 on and below the diagonal: element (i, j) goes
+/// to to[i rows + j].
+template <class T>
+VIERBEIN_WHOLE_REGISTERS void gram(matrix_view<const T> a, T* to) {
+  constexpr index_t n = lanes<T>;
+  constexpr index_t side = 4;
+  constexpr index_t stretch = 32 * n;  // of 16 rows, it stays in the first cache
+  constexpr index_t line = 64 / sizeof(T);
+  const index_t whole = a.cols / n * n;
+  const index_t blocks = (a.rows + side - 1) / side;
+  const index_t asked = blocks > 1 ? side * stretch / line : 0;  // four rows the machine foresees
+  static thread_local aligned_vector<lanes_of<T>> sums;
+  const auto room = static_cast<std::size_t>(blocks * (blocks + 1) / 2 * side * side);
+  if (sums.size() < room) {
+    sums.resize(room);
+  }
+  std::fill_n(sums.data(), room, lanes_of<T>{});
+  const auto rows_of = [&](index_t block, index_t first, const T** rows) {
+    for (index_t r = 0; r < side; ++r) {  // a missing row is the last one once more
+      rows[r] = a.row(std::min(block * side + r, a.rows - 1)) + first;
+    }
+  };
+  for (index_t first = 0; first < whole; first += stretch) {
+    lanes_of<T>* sum = sums.data();
+    for (index_t i = 0; i < blocks; ++i) {
+      const T* x[side];
+      rows_of(i, first, x);
+      for (index_t j = 0; j <= i; ++j, sum += side * side) {
+        const T* y[side];
+        rows_of(j, first, y);
+        // Ask for what the rows x want of the next stretch, a part at a time.
+        for (index_t k = asked * j / (i + 1); k < asked * (j + 1) / (i + 1); ++k) {
+          __builtin_prefetch(x[k % side] + stretch + k / side * line, 0, 2);
+        }
+        dot_lanes<side, side, T, true>(x, y, std::min(stretch, whole - first) / n, sum);
+      }
+    }
+  }
+  const lanes_of<T>* sum = sums.data();
+  for (index_t i = 0; i < a.rows; i += side) {
+    for (index_t j = 0; j <= i; j += side, sum += side * side) {
+      T block[side * side];
+      totals<side * side, T>(sum, block);
+      for (index_t r = i; r < std::min(i + side, a.rows); ++r) {
+        for (index_t q = j; q < std::min(j + side, a.rows); ++q) {
+          T total = block[(r - i) * side + q - j];
+          for (index_t k = whole; k < a.cols; ++k) {
+            total += a(r, k) * a(q, k);
+          }
+          to[r * a.rows + q] = total;
+        }
+      }
     }
   }
 }
@@ -378,6 +445,11 @@ struct tiled {
       }
       k += n;
     } while (k < depth);
+  }
+
+  template <Scalar T>
+  static void gram(matrix_view<const T> a, T* to) {
+    detail::gram(a, to);
   }
 
  private:
