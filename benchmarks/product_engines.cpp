@@ -7,8 +7,8 @@
 // columns): C = A B (nn), A Bᵀ (nt), Aᵀ B (tn), in GFLOP/s, the best of all rounds, in which
 // engines take turns. The error is the largest one of an element of C, relative to Σ |a| |b| of
 // that element. The second table trains hard sharing on the outputs of a random network with noise,
-// from the same first values in the same order with every engine, and gives R² on rows held back,
-// the difference to `tiled` by seed, and the time of a step.
+// from the same first values in the same order with every engine, and gives the squared error on
+// rows held back, the difference to `tiled` by seed, and the time of a step.
 #include <cstdlib>
 #include <optional>
 #include <string>
