@@ -20,8 +20,6 @@ static_assert(vb::Backend<cuda>);
 static_assert(vb::Backend<vb::backend::cuda_double>);
 static_assert(std::is_same_v<cuda::space, vb::device_space>);
 
-namespace {}  // namespace
-
 TEST_CASE("more memory than there is") {
   const cuda backend;
   const std::string said =
@@ -139,8 +137,8 @@ TEST_CASE("memory that runs out says what was asked for and what is free") {
                   total));
 }
 
-TEST_CASE("errors name the operation, or the last one before the wait") {
-  const cuda backend;
+TEST_CASE("without graphs errors name the operation, or the last one before the wait") {
+  const cuda backend(vb::backend::cuda_options{.graphs = false});
   vb::backend::buffer<cuda> memory(backend, 10);
   const auto x = memory.row();
   emulated::device.at_launch = cudaErrorNoKernelImageForDevice;

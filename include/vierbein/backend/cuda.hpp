@@ -3,8 +3,9 @@
 // Link vierbein::cuda and write `vierbein::backend::cuda backend;` for `vierbein::backend::cpu
 // backend;`. All operations go, in the order in which they are called, through one stream; host
 // code waits only where it reads: losses, the Gramian, the norm of a gradient,
-// parameters. Results are the same in every run on the same device: sums are formed in an order
-// that depends on shapes alone, without atomic operations, and random numbers are those of the CPU.
+// parameters. What comes again from step to step is replayed as CUDA graphs (cuda/sequence.hpp).
+// Results are the same in every run on the same device: sums are formed in an order that depends on
+// shapes alone, without atomic operations, and random numbers are those of the CPU.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +23,7 @@ namespace vierbein::backend {
 ///
 /// Throws vierbein::error when there is no driver, it is too old or there is no such device; when
 /// memory runs out (saying how much was asked for and how much is free); and when an operation
-/// fails on the device, which shows when it is called or when host code next waits.
+/// fails on the device, which shows when host code next waits.
 template <Scalar T>
 class basic_cuda {
  public:
@@ -373,12 +374,17 @@ class basic_cuda {
   /// latest.
   void synchronise() const { context().synchronise(); }
 
+  /// How much was asked of the device so far, and how much of it graphs replayed.
+  [[nodiscard]] const device::launches& counts() const { return context().work().counts(); }
+
  private:
   using kernels = device::kernels<T>;
 
   struct state {
     explicit state(const cuda_options& options)
-        : context(options.device), multiplier(context, options), patches(options.patches) {}
+        : context(options.device, options.graphs),
+          multiplier(context, options),
+          patches(options.patches) {}
     device::context context;
     device::products<T> multiplier;
     index_t patches;
@@ -420,7 +426,7 @@ class basic_cuda {
   }
 
   [[nodiscard]] device::context& context() const { return shared_->context; }
-  [[nodiscard]] cudaStream_t stream() const { return context().stream(); }
+  [[nodiscard]] device::stream stream() const { return context().work(); }
   void launched(const char* operation) const { context().launched(operation); }
   [[nodiscard]] double* scratch(index_t cols) const {
     return context().template scratch<double>(kernels::scratch_bytes(cols));

@@ -119,7 +119,7 @@ inline cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t oper
                                      const void* c, cublasLtMatrixLayout_t lc, void* d,
                                      cublasLtMatrixLayout_t ld,
                                      const cublasLtMatmulAlgo_t* algorithm, void*, std::size_t,
-                                     cudaStream_t) {
+                                     cudaStream_t stream) {
   const auto m = static_cast<int>(la->rows);
   const auto n = static_cast<int>(lb->cols);
   const bool biased = (operation->epilogue & CUBLASLT_EPILOGUE_BIAS) != 0;
@@ -132,17 +132,24 @@ inline cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t oper
       lc->rows != ld->rows || lc->cols != ld->cols || (biased && operation->bias == nullptr)) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
-  const cublasStatus_t code =
-      emulated::gemm<float>(CUBLAS_OP_N, CUBLAS_OP_N, m, n, static_cast<int>(la->cols), alpha, a,
-                            la->leading, b, lb->leading, beta, c, lc->leading, d, ld->leading);
-  for (std::int64_t j = 0; j < n && code == CUBLAS_STATUS_SUCCESS; ++j) {
-    for (std::int64_t i = 0; i < m; ++i) {
-      float& v = static_cast<float*>(d)[i + j * ld->leading];
-      v += biased ? operation->bias[i] : 0.0F;
-      if ((operation->epilogue & CUBLASLT_EPILOGUE_RELU) != 0) {
-        v = v > 0 || (v != v && emulated::relu_keeps_nan) ? v : 0.0F;
+  const cublasStatus_t code = emulated::gemm<float>(
+      stream, CUBLAS_OP_N, CUBLAS_OP_N, m, n, static_cast<int>(la->cols), alpha, a, la->leading, b,
+      lb->leading, beta, c, lc->leading, d, ld->leading);
+  if (code == CUBLAS_STATUS_SUCCESS) {
+    const float* const bias = biased ? operation->bias : nullptr;
+    const bool relu = (operation->epilogue & CUBLASLT_EPILOGUE_RELU) != 0;
+    const std::int64_t leading = ld->leading;
+    emulated::run_or_capture(stream, [=] {
+      for (std::int64_t j = 0; j < n; ++j) {
+        for (std::int64_t i = 0; i < m; ++i) {
+          float& v = static_cast<float*>(d)[i + j * leading];
+          v += bias != nullptr ? bias[i] : 0.0F;
+          if (relu) {
+            v = v > 0 || (v != v && emulated::relu_keeps_nan) ? v : 0.0F;
+          }
+        }
       }
-    }
+    });
   }
   return code;
 }

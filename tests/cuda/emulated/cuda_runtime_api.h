@@ -1,7 +1,8 @@
 // A device emulated in host memory: the part of the CUDA runtime that the backend uses, so that its
 // host code and kernels are tested on machines without a device. Kernels run
 // at once; copies to the device only when something needs them, so that memory which is used again
-// too early shows. Found before the real header of this name by the emulated tests alone.
+// too early shows. Graphs are chains, whose nodes keep what they were given. Found before the real
+// header of this name by the emulated tests alone.
 #pragma once
 
 #include <algorithm>
@@ -9,26 +10,40 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <memory>
 #include <vector>
+
+#include "vierbein/backend/cuda/kernels.hpp"
 
 #define VIERBEIN_EMULATED_CUDA 1
 
-struct CUstream_st {};
+struct CUgraph_st;
+struct CUstream_st {
+  CUgraph_st* captures = nullptr;  ///< what is called goes there
+};
 using cudaStream_t = CUstream_st*;
 
 // NOLINTBEGIN(readability-identifier-naming)
 enum cudaError_t {
   cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorNoKernelImageForDevice = 209,
-  cudaErrorIllegalAddress = 700
+  cudaErrorIllegalAddress = 700,
+  cudaErrorStreamCaptureUnsupported = 900
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 inline constexpr unsigned cudaStreamNonBlocking = 1;
+struct dim3 {
+  dim3(unsigned n = 1) : x(n) {}  // NOLINT(google-explicit-constructor)
+  unsigned x, y = 1, z = 1;
+};
 
 namespace emulated {
 
@@ -39,9 +54,11 @@ struct machine {
   std::size_t total_memory = std::size_t{1} << 30;
   cudaError_t at_launch = cudaSuccess;       ///< the next cudaGetLastError gives this
   cudaError_t at_synchronise = cudaSuccess;  ///< the next synchronisation gives this
+  cudaError_t at_instantiate = cudaSuccess;  ///< every cudaGraphInstantiate gives this
 
   std::size_t used_memory = 0;
   int allocations = 0, synchronisations = 0;
+  int kernels = 0, graphs = 0;  ///< launched
   std::map<void*, std::size_t> blocks;
 };
 inline machine device;
@@ -69,12 +86,14 @@ inline constexpr std::size_t guard = 256;  ///< bytes behind a block
 inline const char* cudaGetErrorName(cudaError_t code) {
   switch (code) {
     case cudaSuccess: return "cudaSuccess";
+    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
     case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
     case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
     case cudaErrorNoDevice: return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
     case cudaErrorNoKernelImageForDevice: return "cudaErrorNoKernelImageForDevice";
     case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
+    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
   }
   return "unknown";
 }
@@ -83,9 +102,7 @@ inline const char* cudaGetErrorString(cudaError_t code) {
                                          : "as the name says";
 }
 inline cudaError_t cudaGetLastError() {
-  const cudaError_t code = emulated::device.at_launch;
-  emulated::device.at_launch = cudaSuccess;
-  return code;
+  return cudaSuccess;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {
   *version = emulated::device.driver;
@@ -156,7 +173,10 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;
   return cudaSuccess;
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (stream->captures != nullptr) {
+    return cudaErrorStreamCaptureUnsupported;
+  }
   emulated::run_copies();
   ++emulated::device.synchronisations;
   const cudaError_t code = emulated::device.at_synchronise;
@@ -165,7 +185,10 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
 }
 inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from,
                                      std::size_t from_pitch, std::size_t width, std::size_t rows,
-                                     cudaMemcpyKind kind, cudaStream_t) {
+                                     cudaMemcpyKind kind, cudaStream_t stream) {
+  if (stream->captures != nullptr) {
+    return cudaErrorStreamCaptureUnsupported;  // nothing here captures copies
+  }
   emulated::copies.push_back({to, from, to_pitch, from_pitch, width, rows});
   if (kind == cudaMemcpyDeviceToHost) {
     emulated::run_copies();
@@ -175,5 +198,242 @@ inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void*
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k,
                                    cudaStream_t s) {
   return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, k, s);
+}
+inline cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block,
+                                    void* const* arguments, std::size_t shared,
+                                    cudaStream_t stream) {
+  if (stream->captures != nullptr) {
+    return cudaErrorStreamCaptureUnsupported;
+  }
+  if (grid.x == 0 || block.x != vierbein::backend::device::block_threads || shared != 0) {
+    return cudaErrorInvalidValue;
+  }
+  const cudaError_t code = emulated::device.at_launch;
+  emulated::device.at_launch = cudaSuccess;
+  if (code == cudaSuccess) {
+    emulated::run_copies();
+    ++emulated::device.kernels;
+    static_cast<const vierbein::backend::device::host_kernel*>(function)->run(grid.x, arguments);
+  }
+  return code;
+}
+
+// ---- graphs: chains of nodes, each after the one before it
+
+struct cudaPitchedPtr {
+  void* ptr;
+  std::size_t pitch, xsize, ysize;
+};
+struct cudaExtent {
+  std::size_t width, height, depth;
+};
+struct cudaMemcpy3DParms {
+  cudaPitchedPtr srcPtr, dstPtr;
+  cudaExtent extent;
+  cudaMemcpyKind kind;
+};
+struct cudaKernelNodeParams {
+  void* func;
+  dim3 gridDim, blockDim;
+  unsigned sharedMemBytes;
+  void** kernelParams;
+  void** extra;
+};
+
+namespace emulated {
+
+/// What a node does when a graph is launched; it has copies of its arguments.
+struct node {
+  enum { kernel, one_row, rows, child } kind;
+  const void* function = nullptr;
+  unsigned blocks = 0;
+  std::vector<std::vector<std::max_align_t>> arguments{};
+  copy what{};
+  cudaMemcpyKind direction{};
+  std::vector<std::function<void()>> calls{};
+
+  cudaError_t set(const cudaKernelNodeParams& p) {
+    if (p.func != function || p.gridDim.x == 0 ||
+        p.blockDim.x != vierbein::backend::device::block_threads || p.sharedMemBytes != 0) {
+      return cudaErrorInvalidValue;
+    }
+    blocks = p.gridDim.x;
+    const auto& sizes = static_cast<const vierbein::backend::device::host_kernel*>(function)->sizes;
+    arguments.resize(sizes.size());
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      arguments[i].resize(sizes[i] / sizeof(std::max_align_t) + 1);
+      std::memcpy(arguments[i].data(), p.kernelParams[i], sizes[i]);
+    }
+    return cudaSuccess;
+  }
+  void run() {
+    switch (kind) {
+      case kernel: {
+        run_copies();
+        std::vector<void*> addresses;
+        for (auto& a : arguments) {
+          addresses.push_back(a.data());
+        }
+        static_cast<const vierbein::backend::device::host_kernel*>(function)->run(blocks,
+                                                                                  addresses.data());
+        break;
+      }
+      case one_row:
+      case rows:
+        copies.push_back(what);
+        if (direction == cudaMemcpyDeviceToHost) {
+          run_copies();
+        }
+        break;
+      case child:
+        for (const auto& call : calls) {
+          call();
+        }
+    }
+  }
+};
+
+}  // namespace emulated
+
+using cudaGraphNode_t = emulated::node*;
+struct CUgraph_st {
+  std::vector<std::unique_ptr<emulated::node>> nodes;
+  std::vector<std::function<void()>> calls;  ///< that were captured
+};
+using cudaGraph_t = CUgraph_st*;
+struct CUgraphExec_st {
+  const CUgraph_st* of;
+  std::vector<emulated::node> nodes;
+};
+using cudaGraphExec_t = CUgraphExec_st*;
+
+namespace emulated {
+
+inline int graphs_alive = 0;
+
+inline cudaError_t add(cudaGraphNode_t* to, cudaGraph_t graph, const cudaGraphNode_t* after,
+                       std::size_t count, const node& n) {
+  const bool chained =
+      graph->nodes.empty() ? count == 0 : count == 1 && *after == graph->nodes.back().get();
+  if (!chained) {
+    return cudaErrorInvalidValue;
+  }
+  *to = graph->nodes.emplace_back(std::make_unique<node>(n)).get();
+  return cudaSuccess;
+}
+
+/// The executable copy of a node.
+inline node* in(cudaGraphExec_t exec, cudaGraphNode_t of) {
+  for (std::size_t i = 0; i < exec->nodes.size(); ++i) {
+    if (exec->of->nodes[i].get() == of) {
+      return &exec->nodes[i];
+    }
+  }
+  return nullptr;
+}
+
+/// For calls of libraries: runs `call`, or captures it.
+inline void run_or_capture(cudaStream_t stream, std::function<void()> call) {
+  if (stream->captures != nullptr) {
+    stream->captures->calls.push_back(std::move(call));
+  } else {
+    call();
+  }
+}
+
+}  // namespace emulated
+
+inline cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned) {
+  *graph = new CUgraph_st;
+  ++emulated::graphs_alive;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  --emulated::graphs_alive;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* node, cudaGraph_t graph,
+                                          const cudaGraphNode_t* after, std::size_t count,
+                                          const cudaKernelNodeParams* params) {
+  emulated::node n{.kind = emulated::node::kernel, .function = params->func};
+  const cudaError_t code = n.set(*params);
+  return code == cudaSuccess ? emulated::add(node, graph, after, count, n) : code;
+}
+inline cudaError_t cudaGraphAddMemcpyNode1D(cudaGraphNode_t* node, cudaGraph_t graph,
+                                            const cudaGraphNode_t* after, std::size_t count,
+                                            void* to, const void* from, std::size_t bytes,
+                                            cudaMemcpyKind kind) {
+  return emulated::add(node, graph, after, count,
+                       {.kind = emulated::node::one_row,
+                        .what = {to, from, bytes, bytes, bytes, 1},
+                        .direction = kind});
+}
+inline cudaError_t cudaGraphAddMemcpyNode(cudaGraphNode_t* node, cudaGraph_t graph,
+                                          const cudaGraphNode_t* after, std::size_t count,
+                                          const cudaMemcpy3DParms* p) {
+  return emulated::add(node, graph, after, count,
+                       {.kind = emulated::node::rows,
+                        .what = {p->dstPtr.ptr, p->srcPtr.ptr, p->dstPtr.pitch, p->srcPtr.pitch,
+                                 p->extent.width, p->extent.height},
+                        .direction = p->kind});
+}
+inline cudaError_t cudaGraphAddChildGraphNode(cudaGraphNode_t* node, cudaGraph_t graph,
+                                              const cudaGraphNode_t* after, std::size_t count,
+                                              cudaGraph_t child) {
+  return emulated::add(node, graph, after, count,
+                       {.kind = emulated::node::child, .calls = child->calls});
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
+                                        unsigned long long) {
+  if (emulated::device.at_instantiate != cudaSuccess) {
+    return emulated::device.at_instantiate;
+  }
+  *exec = new CUgraphExec_st{graph, {}};
+  for (const auto& n : graph->nodes) {
+    (*exec)->nodes.push_back(*n);
+  }
+  ++emulated::graphs_alive;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  --emulated::graphs_alive;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t exec, cudaGraphNode_t node,
+                                                    const cudaKernelNodeParams* params) {
+  emulated::node* const n = emulated::in(exec, node);
+  return n == nullptr || n->kind != emulated::node::kernel ? cudaErrorInvalidValue
+                                                           : n->set(*params);
+}
+inline cudaError_t cudaGraphExecMemcpyNodeSetParams1D(cudaGraphExec_t exec, cudaGraphNode_t node,
+                                                      void* to, const void* from, std::size_t bytes,
+                                                      cudaMemcpyKind kind) {
+  emulated::node* const n = emulated::in(exec, node);
+  if (n == nullptr || n->kind != emulated::node::one_row || n->direction != kind) {
+    return cudaErrorInvalidValue;
+  }
+  n->what = {to, from, bytes, bytes, bytes, 1};
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  if (stream->captures != nullptr) {
+    return cudaErrorStreamCaptureUnsupported;
+  }
+  ++emulated::device.graphs;
+  for (emulated::node& n : exec->nodes) {
+    n.run();
+  }
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  return stream->captures == nullptr ? cudaGraphCreate(&stream->captures, 0)
+                                     : cudaErrorStreamCaptureUnsupported;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = stream->captures;
+  stream->captures = nullptr;
+  return *graph == nullptr ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 // NOLINTEND(readability-identifier-naming)

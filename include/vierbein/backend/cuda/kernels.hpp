@@ -1,23 +1,45 @@
 // The kernels of the CUDA backend, as functions of addresses and numbers: kernels.cu defines them,
 // the only file that a device compiler sees. Their meaning stands in backend/host.hpp.
 //
-// A function puts its work on the stream and returns. It does not check anything: the caller asks
-// the runtime for errors. `scratch` is device memory of at least scratch_bytes(...).
+// A function asks for its work and returns. It does not check anything: whoever launches does.
+// `scratch` is device memory of at least scratch_bytes(...).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "vierbein/backend/formulas.hpp"
 #include "vierbein/core/random.hpp"
 #include "vierbein/core/view.hpp"
 
-struct CUstream_st;
-
 namespace vierbein::backend::device {
 
-/// A stream of the CUDA runtime.
-using stream = CUstream_st*;
+/// Threads of a block, in every launch.
+inline constexpr int block_threads = 256;
+
+/// An argument of a kernel: so many bytes to be copied.
+struct kernel_argument {
+  const void* data;
+  std::size_t bytes;
+};
+
+/// Takes what is to run on a device: cuda/sequence.hpp.
+class launcher {
+ public:
+  virtual ~launcher() = default;
+  /// `function` on so many blocks. It is what the device compiler's runtime knows a kernel by, or,
+  /// where a host compiler has compiled the kernels, a host_kernel.
+  virtual void kernel(const void* function, unsigned blocks,
+                      std::span<const kernel_argument> arguments) = 0;
+};
+using stream = launcher&;
+
+/// A kernel that runs on the host: for emulated devices.
+struct host_kernel {
+  void (*run)(unsigned blocks, void* const* arguments);
+  std::span<const std::size_t> sizes;  ///< of the arguments
+};
 
 /// An image and a window that moves over it, as in core/image.hpp.
 struct window_geometry {

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <type_traits>
 
 #include "vierbein/backend/cuda/kernels.hpp"
 
@@ -16,9 +18,6 @@
 #else
 #define VIERBEIN_KERNEL
 #define VIERBEIN_SHARED
-#if !defined(VIERBEIN_BEFORE_LAUNCH)
-#define VIERBEIN_BEFORE_LAUNCH()  // what an emulated device does before it runs a kernel
-#endif
 #endif
 
 namespace vierbein::backend::device {
@@ -42,8 +41,6 @@ template <class T>
 VIERBEIN_KERNEL void put(T& to, T value, bool accumulate) {
   to = accumulate ? to + value : value;
 }
-
-inline constexpr int block_threads = 256;
 
 /// The threads of a block. A kernel is a sequence of phases: within one, the threads do not wait
 /// for each other, and what one wrote, the others see only in the next.
@@ -111,6 +108,47 @@ template <class Body>
 __global__ void __launch_bounds__(block_threads) run_blocks(const Body body) {
   body(block{static_cast<index_t>(blockIdx.x)});
 }
+
+/// Asks for a kernel.
+template <class... Parameters>
+void launch(stream s, void (*kernel)(Parameters...), index_t blocks,
+            const std::type_identity_t<Parameters>&... arguments) {
+  const kernel_argument list[] = {{&arguments, sizeof(arguments)}...};
+  s.kernel(reinterpret_cast<const void*>(kernel), static_cast<unsigned>(blocks), list);
+}
+#else
+template <class Body>
+struct run_elements {
+  static void run(unsigned, void* const* arguments) {
+    const index_t rows = *static_cast<const index_t*>(arguments[0]);
+    const index_t cols = *static_cast<const index_t*>(arguments[1]);
+    const Body& body = *static_cast<const Body*>(arguments[2]);
+    for (index_t r = 0; r < rows; ++r) {
+      for (index_t c = 0; c < cols; ++c) {
+        body(r, c);
+      }
+    }
+  }
+  static constexpr std::size_t sizes[] = {sizeof(index_t), sizeof(index_t), sizeof(Body)};
+  static constexpr host_kernel kernel{run, sizes};
+};
+template <class Body>
+struct run_blocks {
+  static void run(unsigned count, void* const* arguments) {
+    const Body& body = *static_cast<const Body*>(arguments[0]);
+    for (unsigned i = 0; i < count; ++i) {
+      body(block{static_cast<index_t>(i)});
+    }
+  }
+  static constexpr std::size_t sizes[] = {sizeof(Body)};
+  static constexpr host_kernel kernel{run, sizes};
+};
+
+template <class... Arguments>
+void launch(stream s, const host_kernel& kernel, index_t blocks, const Arguments&... arguments) {
+  const kernel_argument list[] = {{&arguments, sizeof(arguments)}...};
+  s.kernel(&kernel, static_cast<unsigned>(blocks), list);
+}
 #endif
 
 /// body(r, c) for every element of a matrix of this shape.
@@ -119,18 +157,11 @@ void elements(stream s, index_t rows, index_t cols, const Body& body) {
   if (rows <= 0 || cols <= 0) {
     return;
   }
+  const index_t count = (rows * cols + block_threads - 1) / block_threads;
 #if defined(__CUDACC__)
-  const index_t blocks = (rows * cols + block_threads - 1) / block_threads;
-  run_elements<<<static_cast<unsigned>(std::min<index_t>(blocks, 1 << 20)), block_threads, 0, s>>>(
-      rows, cols, body);
+  launch(s, &run_elements<Body>, std::min<index_t>(count, 1 << 20), rows, cols, body);
 #else
-  static_cast<void>(s);
-  VIERBEIN_BEFORE_LAUNCH();
-  for (index_t r = 0; r < rows; ++r) {
-    for (index_t c = 0; c < cols; ++c) {
-      body(r, c);
-    }
-  }
+  launch(s, run_elements<Body>::kernel, count, rows, cols, body);
 #endif
 }
 
@@ -148,13 +179,9 @@ void blocks(stream s, index_t count, const Body& body) {
     return;
   }
 #if defined(__CUDACC__)
-  run_blocks<<<static_cast<unsigned>(count), block_threads, 0, s>>>(body);
+  launch(s, &run_blocks<Body>, count, body);
 #else
-  static_cast<void>(s);
-  VIERBEIN_BEFORE_LAUNCH();
-  for (index_t i = 0; i < count; ++i) {
-    body(block{i});
-  }
+  launch(s, run_blocks<Body>::kernel, count, body);
 #endif
 }
 

@@ -35,6 +35,9 @@ struct cuda_options {
   index_t own_depth = 512;
   /// Bytes for the patches of images that a convolution forms at a time.
   index_t patches = index_t{1} << 27;
+  /// Whether operations that come again are replayed as CUDA graphs (cuda/sequence.hpp). Without,
+  /// each is launched when it is called, and an error in its launch shows there.
+  bool graphs = true;
 };
 
 namespace device {
@@ -50,11 +53,11 @@ inline void check(cublasStatus_t code, const char* call, const char* doing) {
 /// depend on what ran before.
 class library {
  public:
-  explicit library(cudaStream_t on) : stream_(on) {
+  explicit library(context& on) : context_(on) {
     constexpr const char* doing = "opening cuBLAS";
     check(cublasCreate(&blas_), "cublasCreate", doing);
     check(cublasLtCreate(&lt_), "cublasLtCreate", doing);
-    check(cublasSetStream(blas_, on), "cublasSetStream", doing);
+    check(cublasSetStream(blas_, on.stream()), "cublasSetStream", doing);
     check(cublasSetAtomicsMode(blas_, CUBLAS_ATOMICS_NOT_ALLOWED), "cublasSetAtomicsMode", doing);
     workspace_ = memory_.at_least<void>(workspace_bytes);
     check(cublasSetWorkspace(blas_, workspace_, workspace_bytes), "cublasSetWorkspace", doing);
@@ -88,28 +91,23 @@ class library {
   template <class T>
   void multiply(transposition kind, precision p, const product<T, device_space>& one,
                 bool accumulate, index_t count, std::array<index_t, 3> apart) {
-    constexpr auto type = std::is_same_v<T, double> ? CUDA_R_64F : CUDA_R_32F;
-    const auto left = kind == transposition::nt ? CUBLAS_OP_T : CUBLAS_OP_N;
-    const auto right = kind == transposition::tn ? CUBLAS_OP_T : CUBLAS_OP_N;
     const index_t depth = kind == transposition::tn ? one.a.rows : one.a.cols;
-    const T alpha = 1;
-    const T beta = accumulate ? T{1} : T{0};
-    const auto compute = compute_type<T>(p);
-    const int cols = narrow(one.c.cols);
-    const int rows = narrow(one.c.rows);
-    const int k = narrow(depth);
-    if (count == 1) {
-      check(cublasGemmEx(blas_, left, right, cols, rows, k, &alpha, one.b.data, type,
-                         leading(one.b), one.a.data, type, leading(one.a), &beta, one.c.data, type,
-                         leading(one.c), compute, CUBLAS_GEMM_DEFAULT),
-            "cublasGemmEx", "multiply");
-    } else {
-      check(cublasGemmStridedBatchedEx(blas_, left, right, cols, rows, k, &alpha, one.b.data, type,
-                                       leading(one.b), apart[1], one.a.data, type, leading(one.a),
-                                       apart[0], &beta, one.c.data, type, leading(one.c), apart[2],
-                                       narrow(count), compute, CUBLAS_GEMM_DEFAULT),
-            "cublasGemmStridedBatchedEx", "multiply");
-    }
+    context_.work().call(product_call<T>{.by = this,
+                                         .a = one.a.data,
+                                         .b = one.b.data,
+                                         .c = one.c.data,
+                                         .rows = narrow(one.c.rows),
+                                         .cols = narrow(one.c.cols),
+                                         .depth = narrow(depth),
+                                         .count = narrow(count),
+                                         .a_leading = leading(one.a),
+                                         .b_leading = leading(one.b),
+                                         .c_leading = leading(one.c),
+                                         .accumulate = accumulate ? 1 : 0,
+                                         .apart = apart,
+                                         .kind = static_cast<int>(kind),
+                                         .compute = static_cast<int>(compute_type<T>(p))});
+    context_.launched("multiply");
   }
 
   /// y = act(x w + bias + addend) with act the identity or ReLU; false when cuBLASLt knows no way.
@@ -128,15 +126,15 @@ class library {
     if (!how.usable) {
       return false;
     }
-    if (bias) {
-      set(how.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, layer.bias.data);
-    }
-    const float alpha = 1;
-    const float beta = addend ? 1.0F : 0.0F;
-    check(cublasLtMatmul(lt_, how.operation, &alpha, layer.w.data, how.w, layer.x.data, how.x,
-                         &beta, c.data, how.c, layer.y.data, how.y, &how.algorithm, workspace_,
-                         workspace_bytes, stream_),
-          "cublasLtMatmul", "affine");
+    context_.work().call(layer_call{.by = this,
+                                    .how = &how,
+                                    .x = layer.x.data,
+                                    .w = layer.w.data,
+                                    .bias = layer.bias.data,
+                                    .c = c.data,
+                                    .y = layer.y.data,
+                                    .add = addend ? 1 : 0});
+    context_.launched("affine");
     return true;
   }
 
@@ -149,6 +147,62 @@ class library {
     cublasLtMatrixLayout_t w = nullptr, x = nullptr, c = nullptr, y = nullptr;
     cublasLtMatmulAlgo_t algorithm{};
     bool usable = false;
+  };
+
+  // What travels through the sequence: no padding.
+  template <class T>
+  struct product_call {
+    const library* by;
+    const T* a;
+    const T* b;
+    T* c;
+    int rows, cols, depth, count;
+    int a_leading, b_leading, c_leading;
+    int accumulate;
+    std::array<index_t, 3> apart;
+    int kind;
+    int compute;
+
+    void operator()(cudaStream_t) const {
+      constexpr auto type = std::is_same_v<T, double> ? CUDA_R_64F : CUDA_R_32F;
+      const auto left = kind == static_cast<int>(transposition::nt) ? CUBLAS_OP_T : CUBLAS_OP_N;
+      const auto right = kind == static_cast<int>(transposition::tn) ? CUBLAS_OP_T : CUBLAS_OP_N;
+      const auto how = static_cast<cublasComputeType_t>(compute);
+      const T alpha = 1;
+      const T beta = accumulate != 0 ? T{1} : T{0};
+      if (count == 1) {
+        check(cublasGemmEx(by->blas_, left, right, cols, rows, depth, &alpha, b, type, b_leading, a,
+                           type, a_leading, &beta, c, type, c_leading, how, CUBLAS_GEMM_DEFAULT),
+              "cublasGemmEx", "multiply");
+      } else {
+        check(
+            cublasGemmStridedBatchedEx(by->blas_, left, right, cols, rows, depth, &alpha, b, type,
+                                       b_leading, apart[1], a, type, a_leading, apart[0], &beta, c,
+                                       type, c_leading, apart[2], count, how, CUBLAS_GEMM_DEFAULT),
+            "cublasGemmStridedBatchedEx", "multiply");
+      }
+    }
+  };
+  struct layer_call {
+    const library* by;
+    const plan* how;
+    const float* x;
+    const float* w;
+    const float* bias;
+    const float* c;
+    float* y;
+    index_t add;
+
+    void operator()(cudaStream_t on) const {
+      if (bias != nullptr) {
+        set(how->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+      }
+      const float alpha = 1;
+      const float beta = add != 0 ? 1.0F : 0.0F;
+      check(cublasLtMatmul(by->lt_, how->operation, &alpha, w, how->w, x, how->x, &beta, c, how->c,
+                           y, how->y, &how->algorithm, by->workspace_, workspace_bytes, on),
+            "cublasLtMatmul", "affine");
+    }
   };
 
   static int narrow(index_t n) {
@@ -231,7 +285,7 @@ class library {
     static_cast<void>(cublasLtMatmulDescDestroy(p.operation));
   }
 
-  cudaStream_t stream_;
+  context& context_;
   cublasHandle_t blas_ = nullptr;
   cublasLtHandle_t lt_ = nullptr;
   block_of<device_memory> memory_;
@@ -247,7 +301,7 @@ class products {
   using layer_type = affine_layer<T, device_space>;
 
   products(context& on, const cuda_options& options)
-      : context_(on), library_(on.stream()), options_(options) {}
+      : context_(on), library_(on), options_(options) {}
 
   void multiply(transposition kind, std::span<const one_product> group, bool accumulate) {
     own_ = {};
@@ -318,7 +372,7 @@ class products {
     }
     if (deepest == 0) {
       if (!accumulate) {
-        kernels<T>::fill(context_.stream(), c, T{0});
+        kernels<T>::fill(context_.work(), c, T{0});
         context_.launched("multiply");
       }
       return terms;
@@ -420,7 +474,7 @@ class products {
 
   void flush(bool epilogue, activation act, const char* doing) {
     if (own_.sum_count > 0) {
-      kernels<T>::multiply(context_.stream(), own_, epilogue, act);
+      kernels<T>::multiply(context_.work(), own_, epilogue, act);
       context_.launched(doing);
     }
     own_.term_count = 0;
@@ -434,7 +488,7 @@ class products {
         static_cast<int>(std::min<index_t>(most_long_chunks, depth_of(kind, p) / 1024));
     T* const partial = context_.scratch<T>(static_cast<std::size_t>(chunks) *
                                            static_cast<std::size_t>(p.c.size()) * sizeof(T));
-    kernels<T>::multiply_long(context_.stream(), own_, chunks, partial);
+    kernels<T>::multiply_long(context_.work(), own_, chunks, partial);
     context_.launched("multiply");
     own_.term_count = 0;
     own_.sum_count = 0;
@@ -449,7 +503,7 @@ class products {
         return;
       }
     }
-    const cudaStream_t s = context_.stream();
+    const stream s = context_.work();
     const bool addend = layer.addend.data != nullptr;
     if (addend) {
       kernels<T>::copy(s, T{1}, layer.addend, layer.y, false);
@@ -475,7 +529,7 @@ class products {
       const auto part = [&](index_t i) {
         return matrix_view<float, device_space>(memory + i * n * n, n, n);
       };
-      const cudaStream_t s = context_.stream();
+      const stream s = context_.work();
       kernels<float>::fill(s, part(0), 1.0F);
       kernels<float>::fill(s, part(1), std::numeric_limits<float>::quiet_NaN());
       kernels<float>::fill(s, part(2), 0.0F);

@@ -1,71 +1,19 @@
-// What the CUDA backend asks of the CUDA runtime: a device, memory, transfers; every call checked.
+// What the CUDA backend asks of the CUDA runtime: memory, transfers, one stream of operations.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <string>
-#include <utility>
 
+#include "vierbein/backend/cuda/check.hpp"
+#include "vierbein/backend/cuda/sequence.hpp"
 #include "vierbein/core/error.hpp"
 #include "vierbein/core/types.hpp"
 
 namespace vierbein::backend {
-
-namespace device {
-
-/// Throws unless a call of the CUDA runtime succeeded; `doing` is the operation that made it.
-inline void check(cudaError_t code, const char* call, const char* doing = nullptr) {
-  if (code == cudaSuccess) {
-    return;
-  }
-  static_cast<void>(cudaGetLastError());
-  const std::string place = doing == nullptr ? "cuda" : fmt::format("cuda, {}", doing);
-  if (code == cudaErrorNoKernelImageForDevice) {
-    throw error(place, fmt::format("{}: this program holds no kernels for the device: its compute "
-                                   "capability belongs in VIERBEIN_CUDA_ARCHITECTURES",
-                                   call));
-  }
-  throw error(place,
-              fmt::format("{}: {} ({})", call, cudaGetErrorString(code), cudaGetErrorName(code)));
-}
-
-inline double mebibytes(std::size_t bytes) {
-  return static_cast<double>(bytes) / (1024.0 * 1024.0);
-}
-
-/// "13.0" for CUDA's 13000.
-inline std::string version(int number) {
-  return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
-}
-
-/// Makes a device current for this thread. Throws, saying which of these is wrong: there is no
-/// driver, it is too old, there is no device, or none of that number.
-inline void select(int wanted) {
-  int driver = 0;
-  int runtime = 0;
-  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
-  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
-  require(driver > 0, "cuda",
-          "no NVIDIA driver is installed; a program built with CUDA {} needs one",
-          version(runtime));
-  int count = 0;
-  const cudaError_t code = cudaGetDeviceCount(&count);
-  require(code != cudaErrorInsufficientDriver, "cuda",
-          "the driver supports CUDA {}, but the program was built with CUDA {}: a newer driver is "
-          "needed",
-          version(driver), version(runtime));
-  if (code != cudaErrorNoDevice) {
-    check(code, "cudaGetDeviceCount");
-  }
-  require(code != cudaErrorNoDevice && count > 0, "cuda", "this machine has no CUDA device");
-  require(wanted >= 0 && wanted < count, "cuda",
-          "expected the number of a device from 0 to {}, found {}", count - 1, wanted);
-  check(cudaSetDevice(wanted), "cudaSetDevice");
-}
-
-}  // namespace device
 
 /// Memory of the device that is current for the calling thread.
 struct device_memory {
@@ -85,8 +33,9 @@ struct device_memory {
     device::check(code, "cudaMalloc");
     return block;
   }
-  /// Waits for the device first: what was begun may still use the block.
+  /// Waits for the device first: what was asked for may still use the block.
   static void deallocate(void* block) noexcept {
+    device::sequence::launch_all();
     static_cast<void>(cudaDeviceSynchronize());
     static_cast<void>(cudaFree(block));
   }
@@ -142,35 +91,38 @@ class block_of {
   std::size_t capacity_ = 0;
 };
 
-/// A stream of one device and the memory that its operations share. Everything goes through the one
-/// stream, so that one operation's scratch memory may be the next one's.
+/// A stream of one device, what is to be put on it, and the memory that its operations share.
+/// Everything goes through the one stream, so that one operation's scratch memory may be the next
+/// one's.
 class context {
  public:
-  explicit context(int device) {
+  context(int device, bool replay) {
     select(device);
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    check(cudaStreamCreateWithFlags(&stream_.handle, cudaStreamNonBlocking),
+          "cudaStreamCreateWithFlags");
+    work_.emplace(stream_.handle, replay);
   }
   context(const context&) = delete;
   context& operator=(const context&) = delete;
   ~context() {
-    static_cast<void>(cudaStreamSynchronize(stream_));
-    static_cast<void>(cudaStreamDestroy(stream_));
+    work_->launch_quietly();
+    static_cast<void>(cudaStreamSynchronize(stream_.handle));
   }
 
-  [[nodiscard]] cudaStream_t stream() const { return stream_; }
+  /// Where kernels and calls of libraries go.
+  [[nodiscard]] sequence& work() { return *work_; }
+  [[nodiscard]] cudaStream_t stream() const { return stream_.handle; }
 
-  /// Notes that an operation was put on the stream; throws when it could not be.
-  void launched(const char* operation) {
-    operation_ = operation;
-    check(cudaGetLastError(), "kernel launch", operation);
-  }
+  /// Notes which operation asked for what was put on the stream last; throws when it could not be.
+  void launched(const char* operation) { work_->named(operation); }
 
   /// Waits until the stream has nothing left to do. An error on the device shows here.
   void synchronise() {
-    const cudaError_t code = cudaStreamSynchronize(stream_);
+    work_->launch();
+    const cudaError_t code = cudaStreamSynchronize(stream_.handle);
     if (code != cudaSuccess) {
       check(code, "cudaStreamSynchronize",
-            fmt::format("waiting for the operations up to {}", operation_).c_str());
+            fmt::format("waiting for the operations up to {}", work_->last()).c_str());
     }
     staged_ = 0;
   }
@@ -208,13 +160,14 @@ class context {
     if (width == 0 || rows == 0) {
       return;
     }
-    if (pitch == width || rows == 1) {
-      check(cudaMemcpyAsync(to, from, width * rows, cudaMemcpyHostToDevice, stream_),
-            "cudaMemcpyAsync", "upload");
-    } else {
-      check(cudaMemcpy2DAsync(to, pitch, from, width, width, rows, cudaMemcpyHostToDevice, stream_),
-            "cudaMemcpy2DAsync", "upload");
-    }
+    work_->copy({.to = to,
+                 .from = from,
+                 .to_pitch = pitch,
+                 .from_pitch = width,
+                 .width = width,
+                 .rows = rows,
+                 .kind = cudaMemcpyHostToDevice});
+    work_->named("upload");
   }
 
   /// The same from the device, waiting until it is done; the result is valid until the next call.
@@ -223,14 +176,13 @@ class context {
                                  std::size_t pitch) {
     T* const to = received_.at_least<T>(width * rows);
     if (width > 0 && rows > 0) {
-      if (pitch == width || rows == 1) {
-        check(cudaMemcpyAsync(to, from, width * rows, cudaMemcpyDeviceToHost, stream_),
-              "cudaMemcpyAsync", "download");
-      } else {
-        check(
-            cudaMemcpy2DAsync(to, width, from, pitch, width, rows, cudaMemcpyDeviceToHost, stream_),
-            "cudaMemcpy2DAsync", "download");
-      }
+      work_->copy({.to = to,
+                   .from = from,
+                   .to_pitch = width,
+                   .from_pitch = pitch,
+                   .width = width,
+                   .rows = rows,
+                   .kind = cudaMemcpyDeviceToHost});
     }
     synchronise();
     return to;
@@ -239,8 +191,20 @@ class context {
  private:
   static constexpr std::size_t most_staging = std::size_t{1} << 28;
 
-  cudaStream_t stream_ = nullptr;
-  const char* operation_ = "the first";
+  struct owned_stream {
+    cudaStream_t handle = nullptr;
+    owned_stream() = default;
+    owned_stream(const owned_stream&) = delete;
+    owned_stream& operator=(const owned_stream&) = delete;
+    ~owned_stream() {
+      if (handle != nullptr) {
+        static_cast<void>(cudaStreamDestroy(handle));
+      }
+    }
+  };
+
+  owned_stream stream_;
+  std::optional<sequence> work_;
   block_of<device_memory> scratch_, patches_;
   block_of<pinned_memory> staging_, received_;
   std::size_t staged_ = 0;
