@@ -1,8 +1,12 @@
 // What the CUDA backend says when something is wrong, what it allocates and how often it waits.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../support/message_of.hpp"
@@ -77,6 +81,55 @@ TEST_CASE("a part of a matrix and row numbers travel; other parts stay") {
   backend.download(whole.row_range(1, 2).col_range(2, 1), corner.view());
   CHECK(corner(0, 0) == 2);
   CHECK(corner(1, 0) == 4);
+}
+
+TEST_CASE("what was prefetched is there when it is uploaded") {
+  const cuda backend;
+  vb::backend::buffer<cuda> there(backend, 12);
+  const vb::matrix_view<float, vb::device_space> whole(there.view().data, 3, 4);
+  const auto matrix_there = [&] {
+    vb::matrix<double> back(3, 4);
+    backend.download(whole, back.view());
+    return back;
+  };
+  vb::matrix<double> a(3, 4, 1.0);
+  vb::matrix<double> b(2, 2, 2.0);
+  std::vector<std::int32_t> rows{7, 8, 9};
+  vb::backend::buffer<cuda> numbers(backend, 3);
+  for (int round = 0; round < 5; ++round) {
+    const double first = round + 0.25;
+    std::fill(a.data(), a.data() + a.size(), first);
+    std::fill(b.data(), b.data() + b.size(), -first);
+    rows.assign({round, 8, 9});
+    backend.prefetch([&](auto&& announce) {
+      announce(std::as_const(a).view());
+      announce(std::span<const std::int32_t>(rows));
+      announce(std::as_const(b).view());
+    });
+    // The device has taken the values of that moment.
+    a(0, 0) = 99;
+    b(0, 0) = 99;
+    rows[0] = 99;
+    backend.upload(std::as_const(a).view(), whole);
+    CHECK(matrix_there() == vb::matrix<double>(3, 4, first));
+    backend.upload(std::as_const(b).view(), whole.row_range(1, 2).col_range(1, 2));
+    vb::matrix<double> expected(3, 4, first);
+    for (const index_t r : {1, 2}) {
+      expected(r, 1) = expected(r, 2) = -first;
+    }
+    CHECK(matrix_there() == expected);
+    backend.upload_indices(rows, reinterpret_cast<std::int32_t*>(numbers.view().data));
+    std::int32_t found[3];
+    backend.download(numbers.row(), vb::matrix_view<float>(reinterpret_cast<float*>(found), 1, 3));
+    CHECK(found[0] == round);
+    CHECK(found[2] == 9);
+    // A part of it is not it, and what is forgotten is uploaded anew.
+    backend.upload(std::as_const(a).view().row_range(0, 1), whole.row_range(2, 1));
+    CHECK(matrix_there()(2, 0) == 99);
+    backend.forget_prefetched();
+    backend.upload(std::as_const(a).view(), whole);
+    CHECK(matrix_there()(0, 0) == 99);
+  }
 }
 
 TEST_CASE("uploads may be empty") {
@@ -180,6 +233,24 @@ TEST_CASE("a step allocates nothing once memory is warm, and waits where it read
       CHECK(emulated::device.allocations == allocations);
       CHECK(emulated::device.synchronisations == waits + 1);
     }
+  }
+}
+
+TEST_CASE("row numbers travel once a step") {
+  const cuda backend;
+  vg::tape<cuda> tape(backend);
+  const std::vector<std::int32_t> begin{0, 2, 3};
+  std::vector<std::int32_t> item{0, 2, 1};
+  const vb::matrix<double> x(3, 2, 1.5);
+  for (int step = 0; step < 3; ++step) {
+    tape.begin(vg::mode::training);
+    const auto before = backend.counts().operations;
+    const auto first = tape.indices(item);
+    CHECK(tape.indices(item).data == first.data);
+    CHECK(tape.indices(std::span(item).first(2)).data != first.data);
+    static_cast<void>(tape.indices(begin));
+    CHECK(backend.counts().operations == before + 3);
+    item[0] = step;  // another step may have others at the same address
   }
 }
 

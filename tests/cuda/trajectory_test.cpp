@@ -152,6 +152,16 @@ TEST_CASE("images") {
 
 namespace {
 
+/// Lets the device fail after two rounds.
+struct failing_after_rounds {
+  static bool on_epoch(const vb::history& record, const vb::progress_info& /*info*/) {
+    if (record.epochs.size() == 2) {
+      emulated::device.at_synchronise = cudaErrorIllegalAddress;
+    }
+    return true;
+  }
+};
+
 /// Lets the device fail in the second epoch.
 struct failing_device {
   static void on_step(const vb::progress_info& info) {
@@ -162,6 +172,47 @@ struct failing_device {
 };
 
 }  // namespace
+
+namespace {
+
+/// What the emulated machine did in each step but the first ones.
+struct step_watch {
+  std::vector<int>* waits;
+  std::vector<int>* event_waits;
+  int last_waits = 0, last_event_waits = 0;
+
+  void on_step(const vb::progress_info& info) {
+    const auto& machine = emulated::device;
+    if (info.step > 1) {  // between epochs others wait, too
+      waits->push_back(machine.synchronisations - last_waits);
+      event_waits->push_back(machine.event_waits - last_event_waits);
+    }
+    last_waits = machine.synchronisations;
+    last_event_waits = machine.event_waits;
+  }
+};
+
+template <class Weighting>
+std::pair<std::vector<int>, std::vector<int>> watched(const Weighting& weighting) {
+  std::vector<int> waits, event_waits;
+  auto model = vb::multitask<float>(vb::encoder::mlp{.widths = {24, 16}, .dropout = 0.1}, list,
+                                    vb::alignment::gate{}, modules);
+  vb::fit(vb::backend::cuda(), model,
+          with_binary(problems::related_tasks(200, 12, {"a", "b", "c"}, 1)), hundred_steps,
+          vb::optimizer::adamw{.learning_rate = 1e-3}, weighting, step_watch{&waits, &event_waits});
+  return {waits, event_waits};
+}
+
+}  // namespace
+
+TEST_CASE("a step waits once where the weights are known, twice where losses give them") {
+  // In every step but the first of an epoch the batch has been copied while the step before was
+  // computed.
+  const auto [waits, event_waits] = watched(vb::weighting::equal{});
+  CHECK(waits == std::vector<int>(80, 1));
+  CHECK(event_waits == std::vector<int>(80, 1));
+  CHECK(watched(vb::weighting::dwa{}).first == std::vector<int>(80, 2));
+}
 
 TEST_CASE("a device that fails in mid-run ends the training with one sentence") {
   auto model = vb::multitask<float>(vb::encoder::mlp{.widths = {24, 16}, .dropout = 0.1}, list,
@@ -180,6 +231,49 @@ TEST_CASE("a device that fails in mid-run ends the training with one sentence") 
       said.ends_with(": cudaStreamSynchronize: an illegal memory access was encountered "
                      "(cudaErrorIllegalAddress)"));
   CHECK(model.theta().snapshot() == before);
+}
+
+TEST_CASE("a device that fails after an epoch was chosen leaves the best model") {
+  const auto start = vb::multitask<float>(vb::encoder::mlp{.widths = {24, 16}, .dropout = 0.1},
+                                          list, vb::alignment::gate{}, modules);
+  const auto data = with_binary(problems::related_tasks(200, 12, {"a", "b", "c"}, 1));
+  const vb::backend::cuda device;
+  auto options = hundred_steps;
+  options.validation_fraction = 0.2;
+  const auto check = [&](const auto& weighting) {
+    auto failed = start;
+    try {
+      vb::fit(device, failed, data, options, vb::optimizer::adamw{.learning_rate = 1e-3}, weighting,
+              failing_device{});
+      FAIL("it did not fail");
+    } catch (const vb::device_error& e) {
+      CHECK(e.kept_epoch() == 1);
+      CHECK(std::string(e.what()).ends_with(
+          "(cudaErrorIllegalAddress); the model has the parameters of epoch 1, the best so far"));
+    }
+    auto one_epoch = start;
+    options.epochs = 1;
+    vb::fit(device, one_epoch, data, options, vb::optimizer::adamw{.learning_rate = 1e-3},
+            weighting);
+    options.epochs = hundred_steps.epochs;
+    CHECK(failed.theta().snapshot() == one_epoch.theta().snapshot());
+  };
+  check(vb::weighting::equal{});
+  check(vb::weighting::dwa{});
+}
+
+TEST_CASE("a device that fails after a round leaves the best model") {
+  auto model = vb::multitask<float>(vb::encoder::mlp{.widths = {24, 16}}, list,
+                                    vb::alignment::none{}, modules);
+  const auto data = with_binary(problems::related_tasks(200, 12, {"a", "b", "c"}, 1));
+  CHECK_THROWS_AS(vb::fit(vb::backend::cuda(), model, data, {.epochs = 20, .batch = 40},
+                          vb::optimizer::adamw{.learning_rate = 1e-3},
+                          vb::weighting::alpha_vil{.target = "a"}, failing_after_rounds{}),
+                  vb::device_error);
+  REQUIRE(model.built());
+  const auto predicted = model.predict(vb::backend::cpu(1), data.inputs)[0];
+  CHECK(std::all_of(predicted.data(), predicted.data() + predicted.size(),
+                    [](double v) { return std::isfinite(v); }));
 }
 
 #endif

@@ -714,7 +714,7 @@ TEST_CASE("load refuses options that no model can have, and asks for no memory f
   CHECK(refusal_with(R"("widths":[4])", R"("widths":[])") ==
         "m.st: encoder::mlp: expected at least one layer width");
   CHECK(refusal_with(R"("widths":[4])", R"("widths":[-4])") ==
-        "m.st: parameters: segment 'trunk/layer0/weight' cannot be 3 x -4");
+        "m.st: trunk: the width of layer 0 must be at least 1, but is -4");
   for (const char* width : {"4000000", "4000000000", "9223372036854775807"}) {
     CAPTURE(width);
     CHECK(!refusal_with(R"("widths":[4])", fmt::format(R"("widths":[{}])", width)).empty());

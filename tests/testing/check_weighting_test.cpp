@@ -59,6 +59,16 @@ struct divides_by_zero {
   }
 };
 
+struct uses_what_it_denies {
+  using weighting_kind = vierbein::loss_based;
+  static constexpr bool uses_losses = false;
+  void weigh(losses l, weights w) const {
+    for (std::size_t t = 0; t < w.size(); ++t) {
+      w[t] = l.has(t) && l[t] > 1 ? 2 : 1;
+    }
+  }
+};
+
 struct throws_at_three {
   using weighting_kind = vierbein::loss_based;
   void weigh(losses l, weights w) const {
@@ -405,6 +415,7 @@ TEST_CASE("each fault is found, and nothing else") {
   finds("finite answers", check_weighting(divides_by_zero{}));
   finds("finite answers", check_weighting(throws_at_three{}));
   finds("finite answers", check_weighting(writes_beyond{}));
+  finds("unused losses", check_weighting(uses_what_it_denies{}));
   finds("not a number", check_weighting(silent{}));
   finds("not a number", check_weighting(blames_nobody{}));
   finds("not a number", check_weighting(believes_what_it_observes{}));

@@ -131,6 +131,10 @@ inline constexpr bool pools_convolutions = requires { requires B::pools_convolut
 template <class B>
 inline constexpr bool works_apart = requires { B::rows_apart; };
 
+/// Whether a backend copies what the next step uploads while it computes: see backend/cuda.hpp.
+template <class B>
+inline constexpr bool prefetches = requires(const B& b) { b.forget_prefetched(); };
+
 template <class B>
 using indices_of = array_view<const std::int32_t, typename B::space>;
 

@@ -9,8 +9,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <span>
+#include <type_traits>
 
 #include "vierbein/backend/concept.hpp"
 #include "vierbein/backend/cuda/kernels.hpp"
@@ -342,6 +344,13 @@ class basic_cuda {
   /// Host memory to the device. It is copied before this returns, and may then be overwritten.
   template <class From>
   void upload(matrix_view<From> from, view to) const {
+    if (from.contiguous()) {
+      if (const void* there = context().prefetched(from.data, bytes_of(from.size()))) {
+        context().to_device(there, to.data, bytes_of(to.cols), static_cast<std::size_t>(to.rows),
+                            bytes_of(to.stride), cudaMemcpyDeviceToDevice);
+        return;
+      }
+    }
     T* const staged = context().template stage<T>(bytes_of(from.size()));
     for (index_t r = 0; r < from.rows; ++r) {
       const From* const first = from.row(r);
@@ -354,20 +363,63 @@ class basic_cuda {
 
   /// Row numbers from the host to the device.
   void upload_indices(std::span<const std::int32_t> from, std::int32_t* to) const {
+    if (const void* there = context().prefetched(from.data(), from.size_bytes())) {
+      context().to_device(there, to, from.size_bytes(), 1, from.size_bytes(),
+                          cudaMemcpyDeviceToDevice);
+      return;
+    }
     auto* const staged = context().template stage<std::int32_t>(from.size_bytes());
     std::copy(from.begin(), from.end(), staged);
     context().to_device(staged, to, from.size_bytes(), 1, from.size_bytes());
   }
 
-  /// The device's memory to the host, which waits for all that was begun before.
+  /// Begins to copy, by a second stream, what a later step uploads: all that `each(announce)`
+  /// announces, contiguous matrices and row numbers. What that step then uploads from the same
+  /// addresses is there already. Call it once a step, and `forget_prefetched` when the step has
+  /// uploaded, before the host's memory is used for something else.
+  template <class Each>
+  void prefetch(Each&& each) const {
+    context().work().launch();
+    device::prefetcher& ahead = context().ahead();
+    each([&](const auto& what) {
+      if constexpr (requires { what.stride; }) {
+        using From = std::remove_const_t<std::remove_pointer_t<decltype(what.data)>>;
+        if (what.contiguous()) {
+          ahead.announce({what.data, static_cast<std::size_t>(what.size()), bytes_of(what.size()),
+                          &pack<From, T>});
+        }
+      } else {
+        ahead.announce(
+            {what.data(), what.size(), what.size_bytes(), &pack<std::int32_t, std::int32_t>});
+      }
+    });
+    ahead.start();
+  }
+  void forget_prefetched() const { context().forget_prefetched(); }
+
+  /// The device's together to the host, which waits for all that was begun before.
   template <class To>
   void download(const_view from, matrix_view<To> to) const {
     const T* const received = context().template to_host<T>(
         from.data, bytes_of(from.cols), static_cast<std::size_t>(from.rows), bytes_of(from.stride));
-    for (index_t r = 0; r < from.rows; ++r) {
-      std::transform(received + r * from.cols, received + (r + 1) * from.cols, to.row(r),
-                     [](T v) { return static_cast<To>(v); });
-    }
+    unpack(received, to);
+  }
+
+  /// The same, and Σ x² of a vector, with one wait for both.
+  [[nodiscard]] double download_and_squared_norm(const_view from, matrix_view<double> to,
+                                                 array_view<const T, device_space> x) const {
+    // Both lie in scratch memory, behind each other: one transfer.
+    const std::size_t partial = kernels::scratch_bytes(0);
+    const std::size_t bytes = sizeof(double) + bytes_of(from.size());
+    auto* const together = context().template scratch<std::byte>(partial + bytes);
+    auto* const norm = reinterpret_cast<double*>(together + partial);
+    auto* const values = reinterpret_cast<T*>(norm + 1);
+    kernels::squared_norm(stream(), reinterpret_cast<double*>(together), x, norm);
+    kernels::copy(stream(), T{1}, from, view(values, from.rows, from.cols), false);
+    launched("squared_norm");
+    const auto* const received = context().template to_host<std::byte>(norm, bytes, 1, bytes);
+    unpack(reinterpret_cast<const T*>(received + sizeof(double)), to);
+    return *reinterpret_cast<const double*>(received);
   }
 
   /// Waits until everything that was begun is done; an error on the device is thrown here at the
@@ -421,6 +473,19 @@ class basic_cuda {
             number(window.padding), number(out.height),   number(out.width)};
   }
 
+  template <class From, class To>
+  static void pack(const void* from, std::size_t count, void* to) {
+    const auto* const first = static_cast<const From*>(from);
+    std::transform(first, first + count, static_cast<To*>(to),
+                   [](From v) { return static_cast<To>(v); });
+  }
+  template <class To>
+  static void unpack(const T* received, matrix_view<To> to) {
+    for (index_t r = 0; r < to.rows; ++r) {
+      std::transform(received + r * to.cols, received + (r + 1) * to.cols, to.row(r),
+                     [](T v) { return static_cast<To>(v); });
+    }
+  }
   static std::size_t bytes_of(index_t elements) {
     return static_cast<std::size_t>(elements) * sizeof(T);
   }

@@ -27,6 +27,28 @@ class error : public std::runtime_error {
   std::string place_;
 };
 
+/// Thrown when a device fails. What had been trained until then need not be lost: `fit` gives the
+/// model the best parameters so far, if they were chosen on validation rows, and says so.
+class device_error : public error {
+ public:
+  device_error(std::string place, const std::string& problem)
+      : error(std::move(place), problem), text_(error::what()) {}
+
+  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+
+  /// The epoch (or round), from 1, whose parameters the model has now; 0 where it is unchanged.
+  [[nodiscard]] std::ptrdiff_t kept_epoch() const noexcept { return kept_epoch_; }
+  void keep(std::ptrdiff_t epoch) {
+    kept_epoch_ = epoch;
+    text_ = fmt::format("{}; the model has the parameters of epoch {}, the best so far",
+                        error::what(), epoch);
+  }
+
+ private:
+  std::string text_;
+  std::ptrdiff_t kept_epoch_ = 0;
+};
+
 namespace detail {
 
 /// An argument of a message. fmt's lists of arguments are compiled anew for every list of types,

@@ -31,6 +31,11 @@ struct feature_set {
   struct batch_type {
     matrix<double> values;
     [[nodiscard]] index_t size() const { return values.rows(); }
+    /// See encoder/concept.hpp.
+    template <class F>
+    void each_array(F&& f) const {
+      f(values.view());
+    }
   };
 
   [[nodiscard]] index_t size() const { return values.rows(); }

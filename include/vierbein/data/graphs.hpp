@@ -65,6 +65,18 @@ struct graph_set {
     std::vector<std::int32_t> graph_of;              ///< (nodes): the graph a node belongs to
     matrix<double> features;
     [[nodiscard]] index_t size() const { return parts(graph_begin); }
+    /// See encoder/concept.hpp.
+    template <class F>
+    void each_array(F&& f) const {
+      for (const matrix<float>* m : {&node_features, &edge_features}) {
+        f(m->view());
+      }
+      f(features.view());
+      for (const std::vector<std::int32_t>* v : {&source, &target, &reverse, &in_begin, &in_edges,
+                                                 &out_begin, &out_edges, &graph_begin, &graph_of}) {
+        f(std::span(*v));
+      }
+    }
   };
 
   /// Copies the graphs `rows` into `batch`, which keeps its memory from call to call.

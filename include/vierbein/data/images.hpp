@@ -24,6 +24,11 @@ class image_set {
   struct batch_type {
     matrix<float> values;
     [[nodiscard]] index_t size() const { return values.rows(); }
+    /// See encoder/concept.hpp.
+    template <class F>
+    void each_array(F&& f) const {
+      f(values.view());
+    }
   };
 
   image_set() = default;

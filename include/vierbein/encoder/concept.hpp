@@ -6,8 +6,10 @@
 //         the data it reads: data::feature_set, data::graph_set, or the user's own type with
 //         `size()`, `check()`, `shape()`, `gather(rows, batch)`, `batch_type` and `shape_type`, for
 //         add_task also `select(rows)` and `append(other)`: see data/dataset.hpp. Shapes are
-//         compared by ==; one may have `std::string describe() const`, such as "41 features", for
-//         messages
+//         compared by ==; a batch_type may have `void each_array(F f) const`, which gives f every
+//         matrix view and std::span of row numbers that a module uploads, for devices that copy
+//         them while the step before is computed; a shape may have `std::string describe() const`,
+//         such as "41 features", for messages
 //     template <Scalar T>
 //     module build(parameters<T>& theta, const std::string& name, const shape_type& shape) const;
 //         names its parameters and returns

@@ -23,6 +23,7 @@
 #include <cassert>
 #include <initializer_list>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "vierbein/backend/concept.hpp"
@@ -96,6 +97,7 @@ class tape {
     std::fill(parameter_node_.begin(), parameter_node_.end(), -1);
     values_.reset();
     objects_.reset();
+    uploaded_.clear();
   }
 
   /// The parameters that `parameter(id)` refers to: segments, and the flat vector in the backend's
@@ -148,15 +150,21 @@ class tape {
     return push(n);
   }
 
-  /// Row numbers for gathers and segment sums, from host memory; they must live until the step
-  /// ends.
+  /// Row numbers for gathers and segment sums, from host memory; they must live, and stay, until
+  /// the step ends. Those of one address travel to a device once a step.
   array_view<const std::int32_t, space> indices(std::span<const std::int32_t> host) {
     const auto n = static_cast<index_t>(host.size());
     if constexpr (std::is_same_v<space, host_space>) {
       return {host.data(), n};
     } else {
+      for (const auto& [from, there] : uploaded_) {
+        if (from.data() == host.data() && from.size() == host.size()) {
+          return {there, n};
+        }
+      }
       auto* device = values_.template allocate<std::int32_t>(n);
       backend_.upload_indices(host, device);
+      uploaded_.push_back({host, device});
       return {device, n};
     }
   }
@@ -224,13 +232,20 @@ class tape {
 
   /// Copies scalars (1 x 1 values) to the host, in one transfer.
   void read(std::span<const var> scalars, std::span<double> out) {
-    const view gathered = make(1, static_cast<index_t>(scalars.size()));
-    for (std::size_t i = 0; i < scalars.size(); ++i) {
-      require_scalar(scalars[i]);
-      backend_.copy(scalar{1}, value(scalars[i]), gathered.col_range(static_cast<index_t>(i), 1),
-                    false);
+    const view together = gathered(scalars);
+    backend_.download(together, matrix_view<double>{out.data(), 1, together.cols});
+  }
+  /// The same, and returns Σ x² of a vector; a device is waited for once.
+  [[nodiscard]] double read(std::span<const var> scalars, std::span<double> out,
+                            array_view<const scalar, space> x) {
+    const view together = gathered(scalars);
+    const matrix_view<double> to{out.data(), 1, together.cols};
+    if constexpr (requires { backend_.download_and_squared_norm(together, to, x); }) {
+      return backend_.download_and_squared_norm(together, to, x);
+    } else {
+      backend_.download(together, to);
+      return backend_.squared_norm(x);
     }
-    backend_.download(gathered, matrix_view<double>{out.data(), 1, gathered.cols});
   }
   [[nodiscard]] double read(var x) {
     double result = 0;
@@ -541,6 +556,16 @@ class tape {
     parting_ = {};
   }
 
+  view gathered(std::span<const var> scalars) {
+    const view together = make(1, static_cast<index_t>(scalars.size()));
+    for (std::size_t i = 0; i < scalars.size(); ++i) {
+      require_scalar(scalars[i]);
+      backend_.copy(scalar{1}, value(scalars[i]), together.col_range(static_cast<index_t>(i), 1),
+                    false);
+    }
+    return together;
+  }
+
   void require_scalar(var x) const {
     require(value(x).rows == 1 && value(x).cols == 1, "tape",
             "expected a 1 x 1 value, found {} x {}", value(x).rows, value(x).cols);
@@ -596,6 +621,7 @@ class tape {
   std::vector<node> nodes_;
   arena<typename B::memory> values_;
   arena<host_memory> objects_;
+  std::vector<std::pair<std::span<const std::int32_t>, std::int32_t*>> uploaded_;
   view destination_{};
   gramian<B>* sink_ = nullptr;        // while it receives the parameters' gradients
   bool no_parameters_ = false;        // while they are not wanted

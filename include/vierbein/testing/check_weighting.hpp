@@ -35,6 +35,7 @@
 //   not a number     a loss or a gradient that is NaN or infinite is refused by a vierbein::error
 //                    that names the task, unless the answer does not depend on it; one that is
 //                    observed after the step is refused likewise or leaves no trace
+//   unused losses    where it says so (uses_losses), the answer does not depend on the losses
 //   absent tasks     what stands in the place of a task that the batch has no label of changes no
 //                    other task's weight, and is never refused, nor is an epoch without its labels
 //   reset            makes the next answer the first again; a copy goes its own way; another number
@@ -125,6 +126,7 @@ class weighting_examination {
   weighting_report operator()() {
     finite_answers();
     not_a_number();
+    unused_losses();
     absent_tasks();
     properties();
     both_verbs();
@@ -592,6 +594,21 @@ class weighting_examination {
     return {a.finite() ? 0.0 : 1.0,
             fmt::format("after observing nan as the loss of {} it answers {}", e.names[k],
                         list(a.own()))};
+  }
+
+  void unused_losses() {
+    if (subject_.uses_losses) {
+      return;
+    }
+    run("unused losses", true, 0, few_examples(), [&](const weighting_example& e) {
+      weighting_example unknown = e;
+      std::fill(unknown.losses.begin(), unknown.losses.end(), nan);
+      const std::vector<double> with = ask(e).own();
+      const std::vector<double> without = ask(unknown).own();
+      return finding{
+          same(with, without) ? 0.0 : 1.0,
+          fmt::format("with the losses it answers {}, without {}", list(with), list(without))};
+    });
   }
 
   void absent_tasks() {

@@ -56,6 +56,7 @@ class weighting_subject {
   std::optional<std::string> target;
   bool answers_weights = true;
   bool sees_gradients = true;
+  bool uses_losses = true;
 };
 
 template <class P>
@@ -70,6 +71,7 @@ class subject_of final : public weighting_subject {
     }
     answers_weights = LossBasedWeighting<P> || GramBasedWeighting<P>;
     sees_gradients = !LossBasedWeighting<P>;
+    uses_losses = weighting::uses_losses(policy_);
   }
 
   [[nodiscard]] std::unique_ptr<weighting_subject> copy() const override {

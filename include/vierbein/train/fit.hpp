@@ -98,6 +98,9 @@ class model_problem final : public training_problem<B> {
   step_losses<B> record(graph::tape<B>& tape, std::span<const index_t> rows) override {
     return record_(tape, rows, true);
   }
+  void prepare(const B& device, std::span<const index_t> rows) override {
+    record_.prepare(device, rows);
+  }
   std::vector<verdict> validate(graph::tape<B>& tape) override {
     if (set_.validation_rows.empty()) {
       return {};
@@ -195,9 +198,16 @@ history fit_model(Model& model, const Dataset& data, const training& options,
     trained.trunk().prepare(trained.theta(), data.inputs, train_rows);
   }
 
-  history result = train(trained, {labels, tasks, train_rows, validation_rows});
-  model = std::move(trained);
-  return result;
+  try {
+    history result = train(trained, {labels, tasks, train_rows, validation_rows});
+    model = std::move(trained);
+    return result;
+  } catch (const device_error& failure) {
+    if (failure.kept_epoch() > 0) {
+      model = std::move(trained);
+    }
+    throw;
+  }
 }
 
 }  // namespace detail
@@ -213,7 +223,8 @@ history fit_model(Model& model, const Dataset& data, const training& options,
 /// update_based trains branches in rounds instead and combines their updates; it needs validation
 /// rows with labels of its target, as one of the kind target_based does. Throws vierbein::error for
 /// labels or inputs that do not fit, and when a loss, a gradient or a parameter is no longer
-/// finite; `model` is then unchanged.
+/// finite; `model` is then unchanged. A device that fails throws vierbein::device_error; `model`
+/// then has the best parameters so far, if an epoch could be chosen by validation rows.
 template <Backend B, class Model, class Dataset, class Optimizer, class Weighting,
           class... Callbacks>
 history fit(const B& backend, Model& model, const Dataset& data, const training& options,

@@ -78,24 +78,31 @@ class label_table {
   }
   [[nodiscard]] const matrix<double>& operator[](std::size_t t) const { return tasks_[t]; }
 
+  /// Copies a task's labels of `rows` and returns whether there are any. A row number beyond the
+  /// table has no label.
+  bool gather(index_t task, std::span<const index_t> rows, matrix<double>& labels) const {
+    constexpr double missing = std::numeric_limits<double>::quiet_NaN();
+    const matrix<double>& from = tasks_[static_cast<std::size_t>(task)];
+    labels.resize(static_cast<index_t>(rows.size()), from.cols());
+    bool present = false;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      for (index_t c = 0; c < from.cols(); ++c) {
+        const double v = rows[i] < from.rows() ? from(rows[i], c) : missing;
+        labels(static_cast<index_t>(i), c) = v;
+        present = present || !std::isnan(v);
+      }
+    }
+    return present;
+  }
+
   /// Records the labels of `rows` as constants, one var for each of the tasks `which`, and says
-  /// which of them have any. A row number beyond the table has no label. `scratch` is overwritten.
+  /// which of them have any. `scratch` is overwritten.
   template <Backend B>
   void record(graph::tape<B>& tape, std::span<const index_t> rows, std::span<const index_t> which,
               std::span<graph::var<B>> labels, std::span<bool> present,
               matrix<double>& scratch) const {
-    constexpr double missing = std::numeric_limits<double>::quiet_NaN();
     for (std::size_t k = 0; k < which.size(); ++k) {
-      const matrix<double>& from = tasks_[static_cast<std::size_t>(which[k])];
-      scratch.resize(static_cast<index_t>(rows.size()), from.cols());
-      present[k] = false;
-      for (std::size_t i = 0; i < rows.size(); ++i) {
-        for (index_t c = 0; c < from.cols(); ++c) {
-          const double v = rows[i] < from.rows() ? from(rows[i], c) : missing;
-          scratch(static_cast<index_t>(i), c) = v;
-          present[k] = present[k] || !std::isnan(v);
-        }
-      }
+      present[k] = gather(which[k], rows, scratch);
       labels[k] = tape.upload(matrix_view<const double>(scratch.view()));
     }
   }

@@ -62,16 +62,14 @@ void limit_memory(graph::tape<B>& tape, const training& options) {
   }
 }
 
-/// Trains θ in place. Where `problem` validates, the parameters of the epoch with the best mean
-/// verdict of the tasks are kept (of the target's, where the policy serves one; those of the last
-/// epoch with best_by::last). Throws when a loss, a gradient, or a parameter that would be kept, is
-/// not finite; θ is then unchanged.
+/// The epochs of training_loop. `best` becomes the parameters of the best one so far, that of
+/// result.best_epoch, where rows are there to choose it by.
 template <Backend B>
-history training_loop(const B& device, parameters<typename B::scalar>& theta,
-                      const training& options, const std::vector<std::string>& names,
-                      batch_order& batches, const any_optimizer<B>& optimizer,
-                      steering<B>& weighting, training_problem<B>& problem,
-                      callback::group& callbacks) {
+void train_epochs(const B& device, const parameters<typename B::scalar>& theta,
+                  const training& options, const std::vector<std::string>& names,
+                  batch_order& batches, const any_optimizer<B>& optimizer, steering<B>& weighting,
+                  training_problem<B>& problem, callback::group& callbacks, history& result,
+                  aligned_vector<typename B::scalar>& best) {
   using T = typename B::scalar;
   const auto count = static_cast<index_t>(names.size());
   const std::optional<std::size_t> target = weighting.target();
@@ -89,14 +87,12 @@ history training_loop(const B& device, parameters<typename B::scalar>& theta,
   std::vector<double> weight_totals(names.size());
   std::vector<index_t> seen(names.size());
   std::vector<double> means(names.size());
-  aligned_vector<T> best;
   verdict best_verdict = verdict::worst();
 
   std::optional<interrupt_guard> guard;
   if (options.handle_interrupts) {
     guard.emplace();
   }
-  history result;
   result.task_names = names;
   progress_info info;
   info.epochs = options.epochs;
@@ -136,19 +132,39 @@ history training_loop(const B& device, parameters<typename B::scalar>& theta,
       std::copy(losses_now.tasks.begin(), losses_now.tasks.end(), scalars.begin());
       const std::size_t known = losses_now.alignment ? names.size() + 1 : names.size();
       scalars[names.size()] = losses_now.alignment;
-      tape.read(std::span(scalars).first(known), std::span(values).first(known));
-      for (std::size_t t = 0; t < known; ++t) {
-        if (!std::isfinite(values[t])) {
-          throw error("training",
-                      formatted("the loss of {} is not finite in epoch {}, step {}: a smaller "
-                                "learning rate may help",
-                                t < names.size() ? "task '" + names[t] + "'" : "the alignment",
-                                epoch + 1, i + 1));
+      const auto to_read = std::span<const graph::var<B>>(scalars).first(known);
+      const auto read_values = std::span(values).first(known);
+      const auto require_finite_losses = [&] {
+        for (std::size_t t = 0; t < known; ++t) {
+          if (!std::isfinite(values[t])) {
+            throw error("training",
+                        formatted("the loss of {} is not finite in epoch {}, step {}: a smaller "
+                                  "learning rate may help",
+                                  t < names.size() ? "task '" + names[t] + "'" : "the alignment",
+                                  epoch + 1, i + 1));
+          }
         }
+      };
+      const bool read_first = weighting.uses_losses();
+      if (read_first) {
+        tape.read(to_read, read_values);
+        require_finite_losses();
+      } else {
+        std::fill(values.begin(), values.end(), std::numeric_limits<double>::quiet_NaN());
       }
       const losses now{std::span(values).first(names.size()), losses_now.present};
       weighting.sweep(tape, losses_now, now, {epoch + 1, i + 1});
-      const double norm = std::sqrt(device.squared_norm(weighting.gradient()));
+      if (i + 1 < steps) {
+        problem.prepare(device, batches.batch(i + 1));
+      }
+      double squared_norm = 0;
+      if (read_first) {
+        squared_norm = device.squared_norm(weighting.gradient());
+      } else {
+        squared_norm = tape.read(to_read, read_values, weighting.gradient());
+        require_finite_losses();
+      }
+      const double norm = std::sqrt(squared_norm);
       if (!std::isfinite(norm)) {
         const std::string of = weighting.culprit(tape, losses_now, now);
         throw error("training",
@@ -249,6 +265,31 @@ history training_loop(const B& device, parameters<typename B::scalar>& theta,
   require(std::ranges::all_of(best, [](T v) { return std::isfinite(v); }), "training",
           "the parameters are not finite after epoch {}: a smaller learning rate may help",
           result.best_epoch);
+}
+
+/// Trains θ in place. Where `problem` validates, the parameters of the epoch with the best mean
+/// verdict of the tasks are kept (of the target's, where the policy serves one; those of the last
+/// epoch with best_by::last). Throws when a loss, a gradient, or a parameter that would be kept, is
+/// not finite; θ is then unchanged. When a device fails, θ becomes the best so far, if there is
+/// one.
+template <Backend B>
+history training_loop(const B& device, parameters<typename B::scalar>& theta,
+                      const training& options, const std::vector<std::string>& names,
+                      batch_order& batches, const any_optimizer<B>& optimizer,
+                      steering<B>& weighting, training_problem<B>& problem,
+                      callback::group& callbacks) {
+  history result;
+  aligned_vector<typename B::scalar> best;
+  try {
+    train_epochs(device, theta, options, names, batches, optimizer, weighting, problem, callbacks,
+                 result, best);
+  } catch (device_error& failure) {
+    if (!best.empty()) {
+      theta.restore(best);
+      failure.keep(result.best_epoch);
+    }
+    throw;
+  }
   theta.restore(best);
   callbacks.on_end(result);
   return result;

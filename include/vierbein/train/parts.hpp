@@ -52,6 +52,8 @@ class training_problem {
   virtual ~training_problem() = default;
   /// Records the losses of a batch.
   virtual step_losses<B> record(graph::tape<B>& tape, std::span<const index_t> rows) = 0;
+  /// Another batch will be recorded next: a device may be given it while it computes.
+  virtual void prepare(const B& /*device*/, std::span<const index_t> /*rows*/) {}
   /// Each task's verdict on the validation rows; nothing where there are none.
   virtual std::vector<verdict> validate(graph::tape<B>& tape) = 0;
 };
@@ -145,6 +147,8 @@ class steering {
   /// The task that the policy serves, if there is one.
   [[nodiscard]] virtual std::optional<std::size_t> target() const = 0;
   virtual void begin_epoch(index_t epoch) = 0;
+  /// Whether `sweep` looks at the losses' values.
+  [[nodiscard]] virtual bool uses_losses() const = 0;
   /// Step i of the epoch begins at θ with the batch `rows`.
   virtual void begin_step(flat_view theta, std::span<const index_t> rows, index_t i,
                           random_stream stream) = 0;
@@ -186,6 +190,7 @@ class steering_of final : public steering<B> {
       probe_->begin_epoch(epoch);
     }
   }
+  [[nodiscard]] bool uses_losses() const override { return weighting::uses_losses(weighting_); }
   void begin_step([[maybe_unused]] flat_view theta, [[maybe_unused]] std::span<const index_t> rows,
                   [[maybe_unused]] index_t i, [[maybe_unused]] random_stream stream) override {
     if constexpr (TargetBasedWeighting<Weighting>) {

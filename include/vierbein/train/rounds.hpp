@@ -223,15 +223,15 @@ inline void summarise(const round_plan& plan, std::span<const branch_report> rep
   }
 }
 
-/// Trains a model in rounds, as an update_based policy has it. The parameters of the round with the
-/// target's best verdict on the development rows are kept. `options.epochs` counts what a branch
-/// trains.
+/// The rounds of run_rounds. `best` becomes the parameters of the best one so far, that of
+/// result.best_epoch.
 template <Backend B, class Model, class Weighting>
-history run_rounds(const B& device, Model& model, const typename Model::input_set& inputs,
-                   const label_table& labels, const task_selection& tasks,
-                   std::span<const index_t> validation, const training& options,
-                   const any_optimizer<B>& optimizer, Weighting& weighting,
-                   callback::group& callbacks) {
+void train_rounds(const B& device, const Model& model, const typename Model::input_set& inputs,
+                  const label_table& labels, const task_selection& tasks,
+                  std::span<const index_t> validation, const training& options,
+                  const any_optimizer<B>& optimizer, Weighting& weighting,
+                  callback::group& callbacks, history& result,
+                  aligned_vector<typename Model::scalar>& best) {
   using T = typename Model::scalar;
   using flat_view = array_view<T, typename B::space>;
   constexpr const char* place = "weighting";
@@ -242,7 +242,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
   development_rows development(labels, static_cast<std::size_t>(target.columns[0]),
                                weighting.target, validation, place);
 
-  auto& theta = model.theta();
+  const auto& theta = model.theta();
   backend::buffer<B> on_device(device, theta.size());
   on_device.assign(device, theta.values());
   const flat_view now = on_device.view();
@@ -255,7 +255,6 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
   if (options.handle_interrupts) {
     guard.emplace();
   }
-  history result;
   result.task_names = tasks.names;
   progress_info info;
   info.steps = 1000;  // parts of an epoch, as fine as rounds may be
@@ -268,7 +267,7 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
   callbacks.on_begin(info);
 
   const auto total = static_cast<double>(options.epochs);
-  aligned_vector<T> best(static_cast<std::size_t>(theta.size()));
+  best.resize(static_cast<std::size_t>(theta.size()));
   on_device.copy_to(device, {best.data(), theta.size()});
   verdict best_verdict = verdict::worst();
   std::optional<verdict> known;  // of the present parameters
@@ -352,7 +351,30 @@ history run_rounds(const B& device, Model& model, const typename Model::input_se
   if (!result.interrupted && result.best_epoch == 0) {
     throw error("training", formatted("no round could be used: {}", first_failure));
   }
-  theta.restore(best);
+}
+
+/// Trains a model in rounds, as an update_based policy has it. The parameters of the round with the
+/// target's best verdict on the development rows are kept, also when a device fails in a later one.
+/// `options.epochs` counts what a branch trains.
+template <Backend B, class Model, class Weighting>
+history run_rounds(const B& device, Model& model, const typename Model::input_set& inputs,
+                   const label_table& labels, const task_selection& tasks,
+                   std::span<const index_t> validation, const training& options,
+                   const any_optimizer<B>& optimizer, Weighting& weighting,
+                   callback::group& callbacks) {
+  history result;
+  aligned_vector<typename Model::scalar> best;
+  try {
+    train_rounds(device, model, inputs, labels, tasks, validation, options, optimizer, weighting,
+                 callbacks, result, best);
+  } catch (device_error& failure) {
+    if (result.best_epoch > 0) {
+      model.theta().restore(best);
+      failure.keep(result.best_epoch);
+    }
+    throw;
+  }
+  model.theta().restore(best);
   callbacks.on_end(result);
   return result;
 }

@@ -112,6 +112,8 @@ class any : public std::conditional_t<std::is_same_v<Kind, target_based> ||
     return policy_->observes();
   }
 
+  [[nodiscard]] bool uses_losses() const { return policy_->uses_losses(); }
+
   void weigh(losses l, weights w)
     requires(is<loss_based>)
   {
@@ -171,6 +173,7 @@ class any : public std::conditional_t<std::is_same_v<Kind, target_based> ||
     [[nodiscard]] virtual std::size_t iterations() const = 0;
     virtual void observe(losses after) = 0;
     [[nodiscard]] virtual bool observes() const = 0;
+    [[nodiscard]] virtual bool uses_losses() const = 0;
     virtual void weigh(losses l, gram_matrix g, step_oracle* oracle, weights w) = 0;
     virtual void combine(losses l, matrix_view<const float> j, std::span<float> d) = 0;
     virtual void combine(losses l, matrix_view<const double> j, std::span<double> d) = 0;
@@ -209,6 +212,7 @@ class any : public std::conditional_t<std::is_same_v<Kind, target_based> ||
         return false;
       }
     }
+    [[nodiscard]] bool uses_losses() const override { return weighting::uses_losses(held); }
     void weigh([[maybe_unused]] losses l, [[maybe_unused]] gram_matrix g,
                [[maybe_unused]] step_oracle* oracle, [[maybe_unused]] weights w) override {
       if constexpr (TargetBasedWeighting<P>) {

@@ -50,6 +50,9 @@
 //                                                  J to mean the same in every step
 //     void layout(std::span<const gradient_columns>)  after reset: what the columns of J are, for a
 //                                                  gradient_based policy with fixed_columns
+//     static constexpr bool uses_losses = false    of a loss_based policy that looks only at which
+//                                                  tasks are present: losses are then NaN, and a
+//                                                  step waits for a device once and not twice
 //     bool observes() const                        whether `observe` is wanted, where only the
 //                                                  running program knows
 //     std::size_t iterations() const               of the solver, in the last step: for the
@@ -118,6 +121,18 @@ template <class P>
     return static_cast<std::size_t>(policy.last().iterations);
   } else {
     return 0;
+  }
+}
+
+/// Whether a policy may look at the losses' values: unless it says that it does not.
+template <class P>
+[[nodiscard]] bool uses_losses([[maybe_unused]] const P& policy) {
+  if constexpr (requires { policy.uses_losses(); }) {
+    return policy.uses_losses();
+  } else if constexpr (requires { P::uses_losses; }) {
+    return P::uses_losses;
+  } else {
+    return true;
   }
 }
 

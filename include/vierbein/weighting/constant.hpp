@@ -15,6 +15,7 @@ namespace vierbein::weighting {
 /// is negative or not finite.
 struct constant {
   using weighting_kind = loss_based;
+  static constexpr bool uses_losses = false;
 
   std::vector<double> values;
 

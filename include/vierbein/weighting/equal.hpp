@@ -11,6 +11,7 @@ namespace vierbein::weighting {
 /// w_t = 1: the plain sum of the losses (TorchJD's Sum, LibMTL's EW).
 struct equal {
   using weighting_kind = loss_based;
+  static constexpr bool uses_losses = false;
 
   [[nodiscard]] weighting_traits traits() const {
     return {.permutation_invariant = true,

@@ -12,6 +12,7 @@ namespace vierbein::weighting {
 /// not the batch has labels of each.
 struct mean {
   using weighting_kind = loss_based;
+  static constexpr bool uses_losses = false;
 
   [[nodiscard]] weighting_traits traits() const {
     return {.permutation_invariant = true,

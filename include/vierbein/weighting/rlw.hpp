@@ -16,6 +16,7 @@ namespace vierbein::weighting {
 /// alone and begin again with `reset`; an absent task gets 0 and the others share what is left.
 struct rlw {
   using weighting_kind = loss_based;
+  static constexpr bool uses_losses = false;
 
   std::uint64_t seed = 0;
 

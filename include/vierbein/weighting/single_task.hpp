@@ -16,6 +16,7 @@ namespace vierbein::weighting {
 /// but the optimiser's momentum.
 struct single_task {
   using weighting_kind = loss_based;
+  static constexpr bool uses_losses = false;
 
   std::string target = {};
 

@@ -45,7 +45,7 @@ cublasStatus_t gemm(cudaStream_t stream, cublasOperation_t op_a, cublasOperation
   const T add = *static_cast<const T*>(beta);
   ++library_products;
   run_or_capture(stream, [=] {
-    run_copies();
+    run_copies(stream);
     for (std::int64_t j = 0; j < n; ++j) {
       for (std::int64_t i = 0; i < m; ++i) {
         double total = 0;

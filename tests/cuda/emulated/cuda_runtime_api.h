@@ -19,9 +19,18 @@
 
 #define VIERBEIN_EMULATED_CUDA 1
 
+namespace emulated {
+struct copy {
+  void* to;
+  const void* from;
+  std::size_t to_pitch, from_pitch, width, rows;
+};
+}  // namespace emulated
+
 struct CUgraph_st;
 struct CUstream_st {
-  CUgraph_st* captures = nullptr;  ///< what is called goes there
+  CUgraph_st* captures = nullptr;      ///< what is called goes there
+  std::vector<emulated::copy> copies;  ///< that wait
 };
 using cudaStream_t = CUstream_st*;
 
@@ -37,9 +46,14 @@ enum cudaError_t {
   cudaErrorIllegalAddress = 700,
   cudaErrorStreamCaptureUnsupported = 900
 };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+enum cudaMemcpyKind {
+  cudaMemcpyHostToDevice = 1,
+  cudaMemcpyDeviceToHost = 2,
+  cudaMemcpyDeviceToDevice = 3
+};
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 inline constexpr unsigned cudaStreamNonBlocking = 1;
+inline constexpr unsigned cudaEventDisableTiming = 2;
 struct dim3 {
   dim3(unsigned n = 1) : x(n) {}  // NOLINT(google-explicit-constructor)
   unsigned x, y = 1, z = 1;
@@ -59,24 +73,20 @@ struct machine {
   std::size_t used_memory = 0;
   int allocations = 0, synchronisations = 0;
   int kernels = 0, graphs = 0;  ///< launched
+  int event_waits = 0;
   std::map<void*, std::size_t> blocks;
 };
 inline machine device;
-struct copy {
-  void* to;
-  const void* from;
-  std::size_t to_pitch, from_pitch, width, rows;
-};
-inline std::vector<copy> copies;  ///< that wait
+inline std::vector<cudaStream_t> streams;
 
-inline void run_copies() {
-  for (const copy& c : copies) {
+inline void run_copies(cudaStream_t stream) {
+  for (const copy& c : stream->copies) {
     for (std::size_t r = 0; r < c.rows; ++r) {
       std::memcpy(static_cast<char*>(c.to) + r * c.to_pitch,
                   static_cast<const char*>(c.from) + r * c.from_pitch, c.width);
     }
   }
-  copies.clear();
+  stream->copies.clear();
 }
 
 inline constexpr std::size_t guard = 256;  ///< bytes behind a block
@@ -120,7 +130,9 @@ inline cudaError_t cudaSetDevice(int) {
   return cudaSuccess;
 }
 inline cudaError_t cudaDeviceSynchronize() {
-  emulated::run_copies();
+  for (const cudaStream_t s : emulated::streams) {
+    emulated::run_copies(s);
+  }
   return cudaSuccess;
 }
 inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
@@ -167,9 +179,11 @@ inline cudaError_t cudaFreeHost(void* block) {
 }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new CUstream_st;
+  emulated::streams.push_back(*stream);
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  std::erase(emulated::streams, stream);
   delete stream;
   return cudaSuccess;
 }
@@ -177,7 +191,7 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (stream->captures != nullptr) {
     return cudaErrorStreamCaptureUnsupported;
   }
-  emulated::run_copies();
+  emulated::run_copies(stream);
   ++emulated::device.synchronisations;
   const cudaError_t code = emulated::device.at_synchronise;
   emulated::device.at_synchronise = cudaSuccess;
@@ -189,9 +203,9 @@ inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void*
   if (stream->captures != nullptr) {
     return cudaErrorStreamCaptureUnsupported;  // nothing here captures copies
   }
-  emulated::copies.push_back({to, from, to_pitch, from_pitch, width, rows});
+  stream->copies.push_back({to, from, to_pitch, from_pitch, width, rows});
   if (kind == cudaMemcpyDeviceToHost) {
-    emulated::run_copies();
+    emulated::run_copies(stream);
   }
   return cudaSuccess;
 }
@@ -211,11 +225,36 @@ inline cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block,
   const cudaError_t code = emulated::device.at_launch;
   emulated::device.at_launch = cudaSuccess;
   if (code == cudaSuccess) {
-    emulated::run_copies();
+    emulated::run_copies(stream);
     ++emulated::device.kernels;
     static_cast<const vierbein::backend::device::host_kernel*>(function)->run(grid.x, arguments);
   }
   return code;
+}
+
+// ---- events: what was put on a stream before one is done when another stream waits for it
+
+struct CUevent_st {
+  cudaStream_t of = nullptr;
+};
+using cudaEvent_t = CUevent_st*;
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->of = stream;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  emulated::run_copies(stream);
+  emulated::run_copies(event->of);
+  ++emulated::device.event_waits;
+  return cudaSuccess;
 }
 
 // ---- graphs: chains of nodes, each after the one before it
@@ -266,10 +305,10 @@ struct node {
     }
     return cudaSuccess;
   }
-  void run() {
+  void run(cudaStream_t stream) {
     switch (kind) {
       case kernel: {
-        run_copies();
+        run_copies(stream);
         std::vector<void*> addresses;
         for (auto& a : arguments) {
           addresses.push_back(a.data());
@@ -280,9 +319,9 @@ struct node {
       }
       case one_row:
       case rows:
-        copies.push_back(what);
+        stream->copies.push_back(what);
         if (direction == cudaMemcpyDeviceToHost) {
-          run_copies();
+          run_copies(stream);
         }
         break;
       case child:
@@ -423,7 +462,7 @@ inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   }
   ++emulated::device.graphs;
   for (emulated::node& n : exec->nodes) {
-    n.run();
+    n.run(stream);
   }
   return cudaSuccess;
 }

@@ -18,12 +18,13 @@ inline void check(cudaError_t code, const char* call, const char* doing = nullpt
   static_cast<void>(cudaGetLastError());
   const std::string place = doing == nullptr ? "cuda" : fmt::format("cuda, {}", doing);
   if (code == cudaErrorNoKernelImageForDevice) {
-    throw error(place, fmt::format("{}: this program holds no kernels for the device: its compute "
+    throw device_error(place,
+                       fmt::format("{}: this program holds no kernels for the device: its compute "
                                    "capability belongs in VIERBEIN_CUDA_ARCHITECTURES",
                                    call));
   }
-  throw error(place,
-              fmt::format("{}: {} ({})", call, cudaGetErrorString(code), cudaGetErrorName(code)));
+  throw device_error(
+      place, fmt::format("{}: {} ({})", call, cudaGetErrorString(code), cudaGetErrorName(code)));
 }
 
 inline double mebibytes(std::size_t bytes) {

@@ -44,8 +44,8 @@ namespace device {
 
 inline void check(cublasStatus_t code, const char* call, const char* doing) {
   if (code != CUBLAS_STATUS_SUCCESS) {
-    throw error(fmt::format("cuda, {}", doing),
-                fmt::format("{}: {}", call, cublasGetStatusString(code)));
+    throw device_error(fmt::format("cuda, {}", doing),
+                       fmt::format("{}: {}", call, cublasGetStatusString(code)));
   }
 }
 

@@ -1,4 +1,4 @@
-// What the CUDA backend asks of the CUDA runtime: memory, transfers, one stream of operations.
+// What the operations of a CUDA backend share: a stream, scratch memory, transfers.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,87 +9,11 @@
 #include <string>
 
 #include "vierbein/backend/cuda/check.hpp"
+#include "vierbein/backend/cuda/memory.hpp"
+#include "vierbein/backend/cuda/prefetch.hpp"
 #include "vierbein/backend/cuda/sequence.hpp"
-#include "vierbein/core/error.hpp"
-#include "vierbein/core/types.hpp"
 
-namespace vierbein::backend {
-
-/// Memory of the device that is current for the calling thread.
-struct device_memory {
-  [[nodiscard]] static void* allocate(std::size_t bytes) {
-    void* block = nullptr;
-    const cudaError_t code = cudaMalloc(&block, std::max<std::size_t>(bytes, 1));
-    if (code == cudaErrorMemoryAllocation) {
-      static_cast<void>(cudaGetLastError());
-      std::size_t free = 0;
-      std::size_t total = 0;
-      device::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-      throw error("cuda", fmt::format("out of device memory: {:.1f} MiB were asked for, {:.1f} of "
-                                      "{:.1f} MiB are free",
-                                      device::mebibytes(bytes), device::mebibytes(free),
-                                      device::mebibytes(total)));
-    }
-    device::check(code, "cudaMalloc");
-    return block;
-  }
-  /// Waits for the device first: what was asked for may still use the block.
-  static void deallocate(void* block) noexcept {
-    device::sequence::launch_all();
-    static_cast<void>(cudaDeviceSynchronize());
-    static_cast<void>(cudaFree(block));
-  }
-};
-
-namespace device {
-
-/// Host memory that the device can read and write by itself.
-struct pinned_memory {
-  [[nodiscard]] static void* allocate(std::size_t bytes) {
-    void* block = nullptr;
-    check(cudaMallocHost(&block, bytes), "cudaMallocHost");
-    return block;
-  }
-  static void deallocate(void* block) noexcept { static_cast<void>(cudaFreeHost(block)); }
-};
-
-/// One block of memory that grows, forgetting what it held.
-template <class Memory>
-class block_of {
- public:
-  block_of() = default;
-  block_of(const block_of&) = delete;
-  block_of& operator=(const block_of&) = delete;
-  ~block_of() { release(); }
-
-  [[nodiscard]] std::size_t capacity() const { return capacity_; }
-
-  /// At least so many bytes.
-  template <class T>
-  [[nodiscard]] T* at_least(std::size_t bytes) {
-    if (bytes > capacity_) {
-      const std::size_t wanted = std::max(bytes + bytes / 4, smallest);
-      release();
-      data_ = Memory::allocate(wanted);
-      capacity_ = wanted;
-    }
-    return static_cast<T*>(data_);
-  }
-
- private:
-  static constexpr std::size_t smallest = std::size_t{1} << 16;
-
-  void release() noexcept {
-    if (data_ != nullptr) {
-      Memory::deallocate(data_);
-    }
-    data_ = nullptr;
-    capacity_ = 0;
-  }
-
-  void* data_ = nullptr;
-  std::size_t capacity_ = 0;
-};
+namespace vierbein::backend::device {
 
 /// A stream of one device, what is to be put on it, and the memory that its operations share.
 /// Everything goes through the one stream, so that one operation's scratch memory may be the next
@@ -154,9 +78,10 @@ class context {
     return reinterpret_cast<T*>(first);
   }
 
-  /// Rows of so many bytes from `stage` to the device, where they begin `pitch` bytes apart.
-  void to_device(const void* from, void* to, std::size_t width, std::size_t rows,
-                 std::size_t pitch) {
+  /// Rows of so many bytes from `stage`, or from the device, to the device, where they begin
+  /// `pitch` bytes apart.
+  void to_device(const void* from, void* to, std::size_t width, std::size_t rows, std::size_t pitch,
+                 cudaMemcpyKind kind = cudaMemcpyHostToDevice) {
     if (width == 0 || rows == 0) {
       return;
     }
@@ -166,8 +91,31 @@ class context {
                  .from_pitch = width,
                  .width = width,
                  .rows = rows,
-                 .kind = cudaMemcpyHostToDevice});
+                 .kind = kind});
     work_->named("upload");
+  }
+
+  /// Where an array of the host lies on the device, if it was prefetched; else null.
+  [[nodiscard]] const void* prefetched(const void* from, std::size_t bytes) {
+    return ahead_ ? ahead_->find(from, bytes,
+                                 [this](cudaEvent_t arrived) {
+                                   work_->launch();
+                                   check(cudaStreamWaitEvent(stream_.handle, arrived, 0),
+                                         "cudaStreamWaitEvent", "upload");
+                                 })
+                  : nullptr;
+  }
+  /// The second stream.
+  [[nodiscard]] prefetcher& ahead() {
+    if (!ahead_) {
+      ahead_.emplace();
+    }
+    return *ahead_;
+  }
+  void forget_prefetched() {
+    if (ahead_) {
+      ahead_->forget();
+    }
   }
 
   /// The same from the device, waiting until it is done; the result is valid until the next call.
@@ -207,8 +155,8 @@ class context {
   std::optional<sequence> work_;
   block_of<device_memory> scratch_, patches_;
   block_of<pinned_memory> staging_, received_;
+  std::optional<prefetcher> ahead_;
   std::size_t staged_ = 0;
 };
 
-}  // namespace device
-}  // namespace vierbein::backend
+}  // namespace vierbein::backend::device
