@@ -220,7 +220,15 @@ def summed_up(times):
     return {key: statistics.median(t[key] for t in good) for key in ('seconds', 'p10', 'p90')}
 
 
-def summary(taken, peak):
+def device_peaks(*figures):
+    """Prefix of a device's scenarios -> what the device does at best in their kind of products."""
+    kinds = {'cuda': 'float', 'cuda-plain': 'float', 'cuda-tf32': 'tf32', 'cuda-bf16': 'bf16'}
+    seen = {prefix: [f[f'device/{kind}'] for f in figures if f'device/{kind}' in f]
+            for prefix, kind in kinds.items()}
+    return {prefix: max(rates) for prefix, rates in seen.items() if rates}
+
+
+def summary(taken, peak, device=None):
     """One row a scenario, in the order in which they were measured."""
     rows = []
     for name in dict.fromkeys(e['scenario'] for e in taken):
@@ -230,7 +238,8 @@ def summary(taken, peak):
         row |= {key: first.get(key) for key in ('flops', 'bytes', 'parameters', 'error')}
         if row['ours'] and row['flops']:
             row['gflops'] = row['flops'] / row['ours']['seconds'] / 1e9
-            row['share'] = row['gflops'] / peak if peak else None
+            own_peak = (device or {}).get(name.split('/')[0], peak)
+            row['share'] = row['gflops'] / own_peak if own_peak else None
         for method in entries[0]['peers']:
             peer = summed_up([e['peers'].get(method, {}) for e in entries])
             ratios = [e['peers'][method]['seconds'] / e['ours']['seconds'] for e in entries
@@ -297,7 +306,7 @@ def step_table(rows):
             f'**{times(best["ratio"])}** ({times(best["least"])}–{times(best["most"])})'
             if best else '',
             ', '.join(others)])
-    return markdown(lines, ['scenario', 'ours, ms (10–90 %)', 'GFLOP/s', 'of FMA peak',
+    return markdown(lines, ['scenario', 'ours, ms (10–90 %)', 'GFLOP/s', 'of peak',
                             'fastest peer, ms', 'peer / ours (rounds)', 'other peers / ours'])
 
 
@@ -384,6 +393,11 @@ def describe(context, figures, peer, o, cpus):
                     if k.startswith('fma/'))
     triad = ', '.join(f'{g:.0f} ({k.removeprefix("triad/")})' for k, g in figures.items()
                       if k.startswith('triad/'))
+    device = ', '.join(f'{g:.0f} ({k.removeprefix("device/")})' for k, g in figures.items()
+                       if k.startswith('device/'))
+    if device:
+        lines.append(f'device: {e.get("device", "?") if peer else "?"}; products in GFLOP/s, copy '
+                     f'in GB/s: {device}')
     return lines + [f'multiply-adds, float, GFLOP/s: {fma}', f'triad, GB/s: {triad}',
                     f'barrier {figures["barrier"]:.3f} µs, parallel region '
                     f'{figures["fork"]:.3f} µs',
@@ -499,7 +513,7 @@ def compare(o):
     peak, change = max(best), best[1] / max(best)
     lines.append(f'peak {peak:.0f} GFLOP/s; {100 * change:.0f} % of it at the end of the run')
     print(lines[-1] + '\n')
-    rows = summary(taken, peak)
+    rows = summary(taken, peak, device_peaks(figures, after))
     print(write_results(Path(o.out), lines, rows, taken,
                         {'threads': o.threads, 'peak_gflops': peak,
                          'probes': [figures, after]}).split('\n\n', 1)[-1])

@@ -134,7 +134,7 @@ class Gate(nn.Module):
         """Those of the tasks, then that of the alignment."""
         rows, tasks = len(x), self.tasks
         rms = x.square().mean().sqrt()
-        noise = torch.randn(self.copies * rows, x.shape[1]) * (0.1 * rms)
+        noise = torch.randn(self.copies * rows, x.shape[1], device=x.device) * (0.1 * rms)
         stacked = torch.cat([x, x.repeat(self.copies, 1) + noise])
         h = F.relu(self.first(stacked)).view(len(stacked), tasks, 128).transpose(0, 1)
         z = self.encoder(h)
@@ -147,6 +147,11 @@ class Gate(nn.Module):
         alignment = (tasks * F.mse_loss(back[:, :rows], z) + self.spread(flat)
                      + errors[:, 1:].mean(1).sum() + self.spread((moved + 1e-6).sqrt()))
         return torch.cat([errors[:, 0], alignment[None]])
+
+
+def moved(data, device):
+    """Tensors, and tuples of them, on a device."""
+    return tuple(moved(d, device) for d in data) if isinstance(data, tuple) else data.to(device)
 
 
 def molecule_batches(count, batch, tasks=4):

@@ -14,6 +14,10 @@ Prints one JSON line for each scenario and method. Methods:
               retain_graph, the method on the stacked gradients; or the method on the losses
     torchjd   torchjd.autojac: the Jacobian of the shared parameters, then the aggregator
     autogram  torchjd.autogram: the Gramian without the Jacobian, then one weighted backward pass
+    graphs    on a device, the eager step captured once as a CUDA graph and replayed
+
+Scenarios named cuda/... are there when torch finds a device: data lie on it, and every step is
+waited for. cuda-plain/... are the same; in cuda-tf32/... and cuda-bf16/... products are rounded.
 
 The peer is not asked to look whether losses and gradients are finite, to clip, or to keep a
 history, which `fit` does in every step. Graphs are put together before the clock starts.
@@ -56,18 +60,24 @@ torch.manual_seed(1)
 
 HARD = 128, (256, 256), 64
 SMALL = 32, (64, 64), 32
+LARGE = 1024, (4096, 4096), 256
 SIZES = {'0.1M': HARD, '1M': (128, (896, 1024), 64)}
+
+
+# VIERBEIN_PEER_DEVICE=cpu tries the scenarios of a device where there is none, without graphs.
+device_name = os.environ.get('VIERBEIN_PEER_DEVICE') or \
+    ('cuda' if torch.cuda.is_available() else None)
 
 
 class Batches:
     """Random batches of rows, every row once an epoch."""
 
-    def __init__(self, rows, batch):
-        self.rows, self.batch, self.left = rows, batch, ()
+    def __init__(self, rows, batch, device='cpu'):
+        self.rows, self.batch, self.device, self.left = rows, batch, device, ()
 
     def __call__(self):
         if len(self.left) == 0:
-            self.left = torch.randperm(self.rows).split(self.batch)[::-1]
+            self.left = torch.randperm(self.rows, device=self.device).split(self.batch)[::-1]
         rows, self.left = self.left[0], self.left[1:]
         return rows
 
@@ -76,9 +86,9 @@ def rows_of(batch):
     return batch if options.losses else 16 * batch
 
 
-def adam(parameters):
+def adam(parameters, **more):
     epsilon = 1e-3 if options.losses else 1e-8  # why: ../steps/harness.hpp
-    return torch.optim.Adam(parameters, lr=1e-3, eps=epsilon, fused=True)
+    return torch.optim.Adam(parameters, lr=1e-3, eps=epsilon, fused=True, **more)
 
 
 class Training:
@@ -100,10 +110,81 @@ class Training:
         return losses
 
 
-def dense_data(inputs, batch, tasks):
+def clones(data):
+    return tuple(map(clones, data)) if isinstance(data, tuple) else data.clone()
+
+
+def copy(to, data):
+    if isinstance(data, tuple):
+        for t, d in zip(to, data):
+            copy(t, d)
+    else:
+        to.copy_(data)
+
+
+class DeviceTraining:
+    """The same on a device; a step ends when the device has done it."""
+
+    def __init__(self, network, losses, batches, method, products):
+        self.network, self.batches = network, batches
+        self.losses = torch.compile(losses, dynamic=False) if method == 'compile' else losses
+        self.products = products
+        self.autocast = torch.autocast(device_name, torch.bfloat16, products == 'bf16')
+        # The step count of a graph's optimizer lies on the device.
+        self.optimizer = adam(network.parameters(), capturable=method == 'graphs')
+        self.parameters = sum(p.numel() for p in network.parameters())
+        self.graph = self.captured() if method == 'graphs' else None
+
+    def captured(self):
+        torch.backends.cuda.matmul.allow_tf32 = self.products == 'tf32'
+        self.batch = clones(self.batches())
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # reserves memory and chooses algorithms
+            for _ in range(3):
+                self.run(self.batch)
+        torch.cuda.current_stream().wait_stream(side)
+        self.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.result = self.run(self.batch)
+        return graph
+
+    def run(self, batch):
+        with self.autocast:
+            losses = self.losses(*batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        self.optimizer.step()
+        return losses
+
+    def step(self):
+        torch.backends.cuda.matmul.allow_tf32 = self.products == 'tf32'
+        if self.graph is None:
+            losses = self.run(self.batches())
+        else:
+            copy(self.batch, self.batches())
+            self.graph.replay()
+            losses = self.result
+        if device_name == 'cuda':
+            torch.cuda.synchronize()
+        return losses
+
+
+CPU = 'cpu', None
+
+
+def training(network, losses, batches, method, place):
+    """`place`: a device, and for one that is not the CPU the kind of products."""
+    if place == CPU:
+        return Training(network, losses, batches, method)
+    return DeviceTraining(network.to(place[0]), losses, batches, method, place[1])
+
+
+def dense_data(inputs, batch, tasks, device='cpu'):
     rows = rows_of(batch)
     x = standardised(numbers(rows * inputs, 1).view(rows, inputs))
-    return x, labels(rows, tasks), Batches(rows, batch)
+    return *networks.moved((x, labels(rows, tasks)), device), Batches(rows, batch, device)
 
 
 def picked(x, y, batches):
@@ -113,35 +194,37 @@ def picked(x, y, batches):
     return pick
 
 
-def shared(shape, tasks, batch, method):
+def shared(shape, tasks, batch, method, place=CPU):
     network = networks.Shared(*shape, tasks)
-    data = dense_data(shape[0], batch, tasks)
-    return Training(network, lambda x, y: F.mse_loss(network(x), y, reduction='none').mean(0),
-                    picked(*data), method)
+    data = dense_data(shape[0], batch, tasks, place[0])
+    return training(network, lambda x, y: F.mse_loss(network(x), y, reduction='none').mean(0),
+                    picked(*data), method, place)
 
 
-def gate(tasks, batch, method):
+def gate(tasks, batch, method, place=CPU):
     network = networks.Gate(tasks)
-    data = dense_data(128, batch, tasks)
-    made = Training(network, network.losses, picked(*data), method)
+    data = dense_data(128, batch, tasks, place[0])
+    made = training(network, network.losses, picked(*data), method, place)
     made.shown = tasks  # the last loss is the alignment's
     return made
 
 
-def dmpnn(method):
-    batches = networks.molecule_batches(rows_of(64), 64)
+def dmpnn(method, place=CPU, batch=64):
+    batches = [networks.moved(b, place[0])
+               for b in networks.molecule_batches(rows_of(batch), batch)]
     network = networks.Dmpnn()
     order = Batches(len(batches), 1)
-    return Training(network,
+    return training(network,
                     lambda graph, y: F.mse_loss(network(*graph), y, reduction='none').mean(0),
-                    lambda: batches[order()[0]], method)
+                    lambda: batches[order()[0]], method, place)
 
 
-def convolutional(method):
+def convolutional(method, place=CPU):
     rows = rows_of(128)
-    x, y = networks.images(rows)
+    x, y = networks.moved(networks.images(rows), place[0])
     network = networks.Convolutional().to(memory_format=torch.channels_last)
-    return Training(network, network.losses, picked(x, y, Batches(rows, 128)), method)
+    return training(network, network.losses, picked(x, y, Batches(rows, 128, place[0])), method,
+                    place)
 
 
 class Inference:
@@ -259,12 +342,36 @@ def all_scenarios():
     for name, (_, make) in list(made.items()):
         if re.match('hard|gate|dmpnn|convolutional', name):
             made[f'bf16/{name}'] = ('eager', 'autocast'), make
+    if device_name:
+        made.update(device_scenarios())
     for name in policies.NAMES:
         for tasks in 4, 16, 64:
             for size, shape in SIZES.items():
                 made[f'weighting/{name}/T{tasks}/{size}'] = policies.methods(name), \
                     lambda m, n=name, s=shape, t=tasks: weighted(n, s, t, 128, m)
     return made
+
+
+def device_scenarios():
+    ways = ('eager', 'compile', 'graphs') if device_name == 'cuda' else ('eager', 'compile')
+    place = device_name, 'float'
+    made = {}
+    for tasks in 4, 16:
+        for name, shape, batches in ('hard', HARD, (128, 512)), ('small', SMALL, (32, 128)):
+            for batch in batches:
+                made[f'{name}/T{tasks}/B{batch}'] = ways, \
+                    lambda m, s=shape, t=tasks, b=batch: shared(s, t, b, m, place)
+    for tasks in 2, 4, 8, 64:
+        made[f'gate/T{tasks}'] = ways, lambda m, t=tasks: gate(t, 128, m, place)
+    made['dmpnn'] = ways, lambda m: dmpnn(m, place)
+    made['dmpnn/B4096'] = ways, lambda m: dmpnn(m, place, 4096)
+    made['convolutional'] = ways, lambda m: convolutional(m, place)
+    named = {f'{prefix}/{name}': scenario for prefix in ('cuda', 'cuda-plain')
+             for name, scenario in made.items()}
+    for prefix, products in ('cuda', 'float'), ('cuda-tf32', 'tf32'), ('cuda-bf16', 'bf16'):
+        named[f'{prefix}/large'] = ways, \
+            lambda m, p=products: shared(LARGE, 4, 8192, m, (device_name, p))
+    return named
 
 
 SCENARIOS = all_scenarios()
@@ -323,6 +430,7 @@ def environment():
         torchjd = 'not installed'
     return {'torch': torch.__version__, 'blas': blas, 'threads': torch.get_num_threads(),
             'capability': torch.backends.cpu.get_cpu_capability(), 'torchjd': torchjd,
+            'device': torch.cuda.get_device_name() if torch.cuda.is_available() else device_name,
             'methods': {name: methods for name, (methods, _) in SCENARIOS.items()}}
 
 
@@ -347,7 +455,7 @@ def main():
         if options.list:
             say({'scenario': scenario, 'methods': methods})
         elif options.losses:
-            if re.match('hard|small|gate|dmpnn|convolutional', scenario):
+            if re.match('(cuda/)?(hard|small|gate|dmpnn|convolutional)', scenario):
                 say(first_losses(scenario))
         else:
             for method in methods:

@@ -3,6 +3,7 @@
 //     gate/T<tasks>   no trunk, encoder 128-128-64, transfer and inverse 64-64-64, heads 64-64-1,
 //                     K = 4 perturbed copies, batch 128
 //     bf16/gate/...   the same with products in bfloat16
+//     cuda/gate/...   the same on a device, and with 64 tasks; cuda-plain/gate/...
 //
 // `gate_tasks` asks how a step of the defaults (one drawn source) grows up to 64 tasks.
 #include "vierbein/alignment/gate.hpp"
@@ -46,6 +47,15 @@ void add_gate(const std::string& name, index_t tasks) {
 }
 
 }  // namespace
+
+#ifdef VIERBEIN_BENCHMARK_CUDA
+void add_cuda_gate() {
+  for (const index_t tasks : {2, 4, 8, 64}) {
+    add_gate<cuda_backend>("cuda/gate", tasks);
+    add_gate<cuda_plain>("cuda-plain/gate", tasks);
+  }
+}
+#endif
 
 void add_gate() {
   for (const index_t tasks : {2, 4, 8}) {

@@ -5,6 +5,7 @@
 //     convolutional  LeNet with 16 and 32 channels, dense layers 120-84, images 1 x 36 x 36, two
 //                    tasks of ten classes with heads 64-10, batch 128
 //     bf16/...       the same with products in bfloat16; convolutions stay in float
+//     cuda/...       the same on a device; cuda/dmpnn/B4096 with 4,096 molecules; cuda-plain/dmpnn
 #include "harness.hpp"
 #include "vierbein/encoder/convolutional.hpp"
 #include "vierbein/encoder/dmpnn.hpp"
@@ -15,7 +16,7 @@ namespace {
 
 // ---- molecules
 
-constexpr index_t molecules = 64;
+constexpr index_t molecules = 64;  // in a batch
 constexpr index_t atom_width = 133;
 constexpr index_t bond_width = 14;
 constexpr index_t hidden = 128;
@@ -60,13 +61,13 @@ vb::data::graph_set made_up_molecules(index_t count) {
 }
 
 /// The arithmetic of the encoder as written: x W once an atom, not once a bond.
-double molecule_flops() {
+double molecule_flops(index_t batch) {
   double atoms = 0;
-  for (index_t m = 0; m < molecules; ++m) {
+  for (index_t m = 0; m < batch; ++m) {
     atoms += static_cast<double>(atoms_of(m));
   }
   const double edges = 2 * atoms;  // a tree has one bond less than atoms, the ring is one more
-  const auto rows = static_cast<double>(molecules);
+  const auto rows = static_cast<double>(batch);
   return 2 * training_flops(atoms, {atom_width, hidden}, true) +
          training_flops(edges, {bond_width, hidden}, true) +
          2 * training_flops(edges, {hidden, hidden}, false) +
@@ -76,13 +77,13 @@ double molecule_flops() {
 }
 
 template <class Backend = vb::backend::cpu>
-void message_passing(benchmark::State& state) {
-  vb::data::dataset<vb::data::graph_set> data{made_up_molecules(rows_of(molecules))};
+void message_passing(benchmark::State& state, index_t batch = molecules) {
+  vb::data::dataset<vb::data::graph_set> data{made_up_molecules(rows_of(batch))};
   add_regressions(data, molecule_tasks);
   train<Backend>(state,
                  vb::multitask(vb::encoder::dmpnn{.hidden = hidden, .depth = 3},
                                regressions(molecule_tasks), vb::alignment::none{}, {.head = {64}}),
-                 data, endless(molecules), vb::weighting::equal{}, molecule_flops());
+                 data, endless(batch), vb::weighting::equal{}, molecule_flops(batch));
 }
 
 // ---- images
@@ -128,10 +129,19 @@ void convolutions(benchmark::State& state) {
 
 }  // namespace
 
+#ifdef VIERBEIN_BENCHMARK_CUDA
+void add_cuda_graphs_and_images() {
+  add("cuda/dmpnn", [](benchmark::State& s) { message_passing<cuda_backend>(s); });
+  add("cuda-plain/dmpnn", [](benchmark::State& s) { message_passing<cuda_plain>(s); });
+  add("cuda/dmpnn/B4096", [](benchmark::State& s) { message_passing<cuda_backend>(s, 4096); });
+  add("cuda/convolutional", convolutions<cuda_backend>);
+}
+#endif
+
 void add_graphs_and_images() {
-  add("dmpnn", message_passing<>);
+  add("dmpnn", [](benchmark::State& s) { message_passing(s); });
   add("convolutional", convolutions<>);
-  add("bf16/dmpnn", message_passing<bf16_backend>);
+  add("bf16/dmpnn", [](benchmark::State& s) { message_passing<bf16_backend>(s); });
   add("bf16/convolutional", convolutions<bf16_backend>);
 }
 

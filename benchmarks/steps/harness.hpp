@@ -21,6 +21,9 @@
 #include "vierbein/optimizer/adam.hpp"
 #include "vierbein/train/fit.hpp"
 #include "vierbein/weighting/equal.hpp"
+#ifdef VIERBEIN_BENCHMARK_CUDA
+#include "vierbein/backend/cuda.hpp"
+#endif
 
 namespace steps {
 
@@ -207,11 +210,25 @@ inline vb::training endless(index_t batch) {
 /// Scenarios with the prefix bf16/ are those of the same name with this backend.
 using bf16_backend = vb::backend::basic_cpu<float, vb::backend::engine::bf16<>>;
 
+#ifdef VIERBEIN_BENCHMARK_CUDA
+/// Scenarios with the prefix cuda/ are those of the same name on a device, and larger ones. With
+/// cuda-plain/ every operation is launched by itself, with cuda-tf32/ and cuda-bf16/ large products
+/// are rounded.
+using cuda_backend = vb::backend::cuda;
+template <vb::backend::precision Products, bool Graphs = true>
+struct cuda_with : cuda_backend {
+  cuda_with() : cuda_backend({.products = Products, .graphs = Graphs}) {}
+};
+using cuda_plain = cuda_with<vb::backend::precision::full, false>;
+using cuda_tf32 = cuda_with<vb::backend::precision::tf32>;
+using cuda_bf16 = cuda_with<vb::backend::precision::bf16>;
+#endif
+
 /// Trains `model` by Adam; every iteration of the benchmark is a step (or a round) of `fit`.
 template <class Backend = vb::backend::cpu, class Model, class Dataset, class Weighting>
 void train(benchmark::State& state, Model model, const Dataset& data, vb::training options,
            const Weighting& weighting, double flops, int warm_up = 4) {
-  const Backend cpu;
+  const Backend backend;
   model.build(data.inputs.shape(), 1);
   double trained = 0;
   for (const vb::segment& s : model.theta().segments()) {
@@ -224,7 +241,7 @@ void train(benchmark::State& state, Model model, const Dataset& data, vb::traini
     // With Adam's own epsilon its first steps are ±learning_rate even where a gradient is nothing
     // but rounding, and two correct programs drift apart.
     const auto course =
-        vb::fit(cpu, model, data, options, vb::optimizer::adam{.epsilon = 1e-3}, weighting);
+        vb::fit(backend, model, data, options, vb::optimizer::adam{.epsilon = 1e-3}, weighting);
     std::string losses;
     for (const auto& epoch : course.epochs) {
       losses += fmt::format("{}{:.9g}", losses.empty() ? "" : ", ", epoch.train_loss);
@@ -236,7 +253,7 @@ void train(benchmark::State& state, Model model, const Dataset& data, vb::traini
   }
   std::vector<double> seconds;
   try {
-    vb::fit(cpu, model, data, options, vb::optimizer::adam{}, weighting,
+    vb::fit(backend, model, data, options, vb::optimizer::adam{}, weighting,
             clock(state, seconds, warm_up));
   } catch (const enough&) {
   }
@@ -264,5 +281,9 @@ void add_graphs_and_images();
 void add_weightings();
 void add_parts();
 void add_probes();
+void add_cuda_dense();
+void add_cuda_gate();
+void add_cuda_graphs_and_images();
+void add_device_probes();
 
 }  // namespace steps

@@ -21,6 +21,17 @@ struct silence : benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>& /*runs*/) override {}
 };
 
+#ifdef VIERBEIN_BENCHMARK_CUDA
+bool has_device() {
+  try {
+    vierbein::backend::device::select(0);
+    return true;
+  } catch (const vierbein::error&) {
+    return false;
+  }
+}
+#endif
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -44,6 +55,14 @@ int main(int argc, char** argv) {
   steps::add_parts();
   steps::add_weightings();
   steps::add_probes();
+#ifdef VIERBEIN_BENCHMARK_CUDA
+  if (has_device()) {
+    steps::add_cuda_dense();
+    steps::add_cuda_gate();
+    steps::add_cuda_graphs_and_images();
+    steps::add_device_probes();
+  }
+#endif
   try {
     if (steps::print_losses) {
       silence nothing;

@@ -5,6 +5,10 @@
 //                              the read that a store may cause
 //     probe/barrier, fork      of OpenMP, each iteration one of a thousand
 //
+//     probe/device/<products>  a product of matrices of 8,192 rows and columns on a device, in
+//                              float, tf32 or bf16
+//     probe/device/copy        bytes read and written in the device's memory
+//
 // All threads that OpenMP has (OMP_NUM_THREADS) take part.
 #if defined(_OPENMP)
 #include <omp.h>
@@ -127,7 +131,56 @@ void fork(benchmark::State& state) {
   });
 }
 
+#ifdef VIERBEIN_BENCHMARK_CUDA
+// f(device, part) with three parts of the device's memory that are (side, side).
+template <class F>
+void on_device(vb::backend::precision products, index_t side, F&& f) {
+  const cuda_backend device({.products = products});
+  vb::backend::buffer<cuda_backend> memory(device, 3 * side * side);
+  f(device, [&](index_t i) {
+    return vb::matrix_view<float, vb::device_space>(memory.view().data + i * side * side, side,
+                                                    side);
+  });
+}
+
+void device_product(benchmark::State& state, vb::backend::precision products) {
+  constexpr index_t side = 8192;
+  on_device(products, side, [&](const cuda_backend& device, auto&& part) {
+    const vb::backend::product<float, vb::device_space> one{part(0), part(1), part(2)};
+    const auto n = static_cast<double>(side);
+    time_calls(state, {2 * n * n * n, 0}, [&] {
+      device.multiply(vb::backend::transposition::nn, {&one, 1}, false);
+      device.synchronise();
+    });
+  });
+}
+
+void device_copy(benchmark::State& state) {
+  constexpr index_t side = 8192;
+  on_device(vb::backend::precision::full, side, [&](const cuda_backend& device, auto&& part) {
+    time_calls(state, {}, [&] {
+      device.copy(1, part(0), part(1), false);
+      device.synchronise();
+    });
+  });
+  state.counters["bytes"] = 2.0 * sizeof(float) * static_cast<double>(side * side);
+}
+#endif
+
 }  // namespace
+
+#ifdef VIERBEIN_BENCHMARK_CUDA
+void add_device_probes() {
+  using vb::backend::precision;
+  for (const auto& [name, products] : {std::pair{"float", precision::full},
+                                       {"tf32", precision::tf32},
+                                       {"bf16", precision::bf16}}) {
+    add(fmt::format("probe/device/{}", name),
+        [products](benchmark::State& state) { device_product(state, products); });
+  }
+  add("probe/device/copy", device_copy);
+}
+#endif
 
 void add_probes() {
   add_multiply_add<16>();

@@ -49,6 +49,11 @@ void check_settings(const settings& s) {
                                 {"results.csv", "history.csv", "settings.txt", "rejects.csv",
                                  "chart.svg", "frame.svg", "model.safetensors"},
                                 "--data", s.data);
+  check_choice("--device", s.device, std::array{"cpu", "cuda"});
+#ifndef VIERBEIN_EXAMPLES_CUDA
+  vb::require(s.device == "cpu", "--device",
+              "this program was built without CUDA: configure it with VIERBEIN_WITH_CUDA=ON");
+#endif
   vb::require(!s.methods.empty(), "--methods", "expected some of {}", method_names());
   bool sources_needed = false;
   bool weighted = false;

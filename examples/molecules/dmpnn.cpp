@@ -1,4 +1,5 @@
 #include "experiment_body.hpp"
+#include "vierbein/backend/cpu.hpp"
 
-template bool molecules::run_experiment<molecules::dmpnn_inputs>(const settings&,
-                                                                 const molecule_table&);
+template bool molecules::run_experiment<molecules::dmpnn_inputs, vierbein::backend::cpu>(
+    const settings&, const molecule_table&, const vierbein::backend::cpu&);

@@ -9,10 +9,14 @@
 
 namespace molecules {
 
-/// Runs everything that the settings ask for; results so far are in <out>/results.csv at any time.
-/// Returns whether it came to its end: an interrupt (Ctrl-C) ends it early, and what is finished is
-/// shown.
+/// Runs everything that the settings ask for on a backend; results so far are in <out>/results.csv
+/// at any time. Returns whether it came to its end: an interrupt (Ctrl-C) ends it early, and what
+/// is finished is shown.
+template <class Inputs, class Backend>
+bool run_experiment(const settings& s, const molecule_table& table, const Backend& backend);
+
+/// The same on a CUDA device; for programs that are built with it (see on_cuda.cpp).
 template <class Inputs>
-bool run_experiment(const settings& s, const molecule_table& table);
+bool run_on_cuda(const settings& s, const molecule_table& table);
 
 }  // namespace molecules

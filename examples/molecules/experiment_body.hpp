@@ -1,4 +1,5 @@
-// The body of run_experiment; each encoder instantiates it in a file of its own.
+// The body of run_experiment; each encoder instantiates it in a file of its own, and those on a
+// device in another.
 #pragma once
 
 #include <fmt/format.h>
@@ -17,7 +18,6 @@
 #include "methods.hpp"
 #include "models.hpp"
 #include "vierbein/alignment/gate.hpp"
-#include "vierbein/backend/cpu.hpp"
 #include "vierbein/optimizer/adamw.hpp"
 #include "vierbein/optimizer/schedule.hpp"
 #include "vierbein/train/add_task.hpp"
@@ -26,7 +26,7 @@
 
 namespace molecules {
 
-template <class Inputs>
+template <class Inputs, class Backend>
 class experiment {
  public:
   using input_set = typename decltype(Inputs::encoder())::input_set;
@@ -34,12 +34,12 @@ class experiment {
   using plain_model = plain_model_of<Inputs>;
   using gate_model = gate_model_of<Inputs>;
 
-  experiment(const settings& s, const molecule_table& table)
+  experiment(const settings& s, const molecule_table& table, const Backend& backend)
       : s_(s),
         table_(table),
         tests_(choose_test_molecules(s, table)),
         journal_(s, table),
-        backend_(s.threads),
+        backend_(backend),
         inputs_(Inputs::make(table.set)) {}
 
   void run() {
@@ -495,14 +495,14 @@ class experiment {
   const molecule_table& table_;
   std::map<long, std::vector<char>> tests_;  // by seed
   journal journal_;
-  vb::backend::cpu backend_;
+  Backend backend_;
   input_set inputs_;
 };
 
-template <class Inputs>
-bool run_experiment(const settings& s, const molecule_table& table) {
+template <class Inputs, class Backend>
+bool run_experiment(const settings& s, const molecule_table& table, const Backend& backend) {
   const vb::interrupt_guard guard;
-  experiment<Inputs> e(s, table);
+  experiment<Inputs, Backend> e(s, table, backend);
   e.run();
   print_table(e.results(), s);
   write_chart(s.out / "chart.svg", e.results(), s);

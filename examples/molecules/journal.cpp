@@ -27,6 +27,9 @@ std::string shared_settings(const settings& s) {
   text.add("targets", fmt::format("{}", fmt::join(s.targets, ", ")));
   text.add("split", s.split);
   text.add("hide", s.hide);
+  if (s.device != "cpu") {  // else as it always was
+    text.add("device", s.device);
+  }
   text.add("epochs", fmt::format("{}", s.epochs));
   text.add("addition-epochs", fmt::format("{}", s.addition_epochs));
   return text.text();

@@ -17,6 +17,7 @@
 #include "experiment.hpp"
 #include "methods.hpp"
 #include "predict.hpp"
+#include "vierbein/backend/cpu.hpp"
 
 namespace molecules {
 
@@ -71,6 +72,9 @@ void add_options(CLI::App& app, settings& s, std::optional<int>& threads) {
   app.add_option("--addition-epochs", s.addition_epochs, "epochs of training a target")
       ->type_name("NUMBER")
       ->capture_default_str();
+  app.add_option("--device", s.device, "where models are trained: cpu, or cuda if built with it")
+      ->type_name("NAME")
+      ->capture_default_str();
   app.add_option("--threads", threads, "threads; the results do not depend on it [all processors]")
       ->type_name("NUMBER");
   app.add_option("--out", s.out, "folder for results, history, pictures and the model")
@@ -102,6 +106,16 @@ void add_weighting(settings& s) {
   }
 }
 
+template <class Inputs>
+bool run_with(const settings& s, const molecule_table& table) {
+#ifdef VIERBEIN_EXAMPLES_CUDA
+  if (s.device == "cuda") {
+    return run_on_cuda<Inputs>(s, table);
+  }
+#endif
+  return run_experiment<Inputs>(s, table, vb::backend::cpu(s.threads));
+}
+
 /// Returns whether it came to its end.
 bool compare(const settings& s) {
   check_settings(s);
@@ -110,8 +124,8 @@ bool compare(const settings& s) {
   properties.insert(properties.end(), s.targets.begin(), s.targets.end());
   const auto table = read_molecules(s.data, s.smiles, properties,
                                     s.split.starts_with("column:") ? s.split.substr(7) : "", s.out);
-  const bool complete = s.encoder == dense_inputs::name ? run_experiment<dense_inputs>(s, table)
-                                                        : run_experiment<dmpnn_inputs>(s, table);
+  const bool complete = s.encoder == dense_inputs::name ? run_with<dense_inputs>(s, table)
+                                                        : run_with<dmpnn_inputs>(s, table);
   if (table.set.rejects.empty()) {
     std::error_code ignored;
     std::filesystem::remove(s.out / "rejects.csv", ignored);  // those of an earlier run

@@ -23,6 +23,7 @@ struct settings {
   long first_seed = 1;
   long epochs = 20;            // of training on the sources
   long addition_epochs = 150;  // of training one target
+  std::string device = "cpu";
   int threads = 0;
   std::filesystem::path out = "molecules-out";
   bool resume = false;  // keep what is in `out` and go on

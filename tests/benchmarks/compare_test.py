@@ -69,6 +69,18 @@ class Compare(unittest.TestCase):
         self.assertEqual([e['scenario'] for e in results['measured']],
                          ['hard/T4', 'weighting/pcgrad/T4/1M', 'hard/T4'])
 
+    def test_a_share_is_that_of_the_device_for_its_scenarios(self):
+        device = compare.device_peaks({'fma/512': 2, 'device/float': 10, 'device/bf16': 80},
+                                      {'device/float': 20})
+        self.assertEqual(device, {'cuda': 20, 'cuda-plain': 20, 'cuda-bf16': 80})
+
+        def entry(name):
+            return {'scenario': name, 'round': 0, 'peers': {},
+                    'ours': {'seconds': 1, 'p10': 1, 'p90': 1, 'flops': 1e9}}
+        found = compare.summary([entry('hard/T4'), entry('cuda/hard/T4'), entry('cuda-bf16/large')],
+                                2, device)
+        self.assertEqual([r['share'] for r in found], [1 / 2, 1 / 20, 1 / 80])
+
     def test_ratios_are_taken_round_by_round(self):
         def entry(r, ours, peer):
             def times(s):

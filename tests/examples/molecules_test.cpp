@@ -368,6 +368,7 @@ TEST_CASE("molecules: bad input is refused in one sentence and earlier results s
   refused("--methods single,single", "--methods");
   refused("--encoder transformer", "--encoder");
   refused("--split alphabetical", "--split");
+  refused("--device gpu", "--device");
   refused("--split column:", "--split");
   refused("--hide nobody", "--hide");
   refused("--seeds 0", "--seeds");
