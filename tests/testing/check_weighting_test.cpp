@@ -64,6 +64,17 @@ struct uses_what_it_denies {
   static constexpr bool uses_losses = false;
   void weigh(losses l, weights w) const {
     for (std::size_t t = 0; t < w.size(); ++t) {
+      vierbein::require(!l.has(t) || std::isfinite(l[t]), "mutant", "task {} is not finite", t + 1);
+      w[t] = l.has(t) && l[t] > 1 ? 2 : 1;
+    }
+  }
+};
+
+struct prefers_what_it_denies {
+  using weighting_kind = vierbein::loss_based;
+  static constexpr bool uses_losses = false;
+  void weigh(losses l, weights w) const {
+    for (std::size_t t = 0; t < w.size(); ++t) {
       w[t] = l.has(t) && l[t] > 1 ? 2 : 1;
     }
   }
@@ -416,6 +427,7 @@ TEST_CASE("each fault is found, and nothing else") {
   finds("finite answers", check_weighting(throws_at_three{}));
   finds("finite answers", check_weighting(writes_beyond{}));
   finds("unused losses", check_weighting(uses_what_it_denies{}));
+  CHECK(!check_weighting(prefers_what_it_denies{}));
   finds("not a number", check_weighting(silent{}));
   finds("not a number", check_weighting(blames_nobody{}));
   finds("not a number", check_weighting(believes_what_it_observes{}));
