@@ -21,7 +21,8 @@
 
 namespace vierbein::backend {
 
-/// A handle to a stream of a device; copies share it. It belongs to the thread that made it.
+/// A handle to a stream of a device; copies share it. It and all memory that its operations use
+/// belong to the thread that made it; a thread uses one device. It must not outlive `main`.
 ///
 /// Throws vierbein::error when there is no driver, it is too old or there is no such device; when
 /// memory runs out (saying how much was asked for and how much is free); and when an operation
@@ -396,6 +397,8 @@ class basic_cuda {
     ahead.start();
   }
   void forget_prefetched() const { context().forget_prefetched(); }
+  /// How many arrays were prefetched and not forgotten.
+  [[nodiscard]] std::size_t prefetched() const { return context().prefetched(); }
 
   /// The device's together to the host, which waits for all that was begun before.
   template <class To>

@@ -62,6 +62,20 @@ void limit_memory(graph::tape<B>& tape, const training& options) {
   }
 }
 
+/// Forgets what was prefetched when a run ends, however it ends: addresses are used again.
+template <Backend B>
+struct forgets_prefetched {
+  const B& device;
+  explicit forgets_prefetched(const B& on) : device(on) {}
+  forgets_prefetched(const forgets_prefetched&) = delete;
+  forgets_prefetched& operator=(const forgets_prefetched&) = delete;
+  ~forgets_prefetched() {
+    if constexpr (backend::prefetches<B>) {
+      device.forget_prefetched();
+    }
+  }
+};
+
 /// The epochs of training_loop. `best` becomes the parameters of the best one so far, that of
 /// result.best_epoch, where rows are there to choose it by.
 template <Backend B>
@@ -80,6 +94,8 @@ void train_epochs(const B& device, const parameters<typename B::scalar>& theta,
   tape.bind(theta.segments(), parameters_on_device.view());
   const auto ranges = trainable_ranges(theta);
   const auto update = optimizer.state(device, theta.size());
+
+  const forgets_prefetched<B> at_the_end{device};
 
   std::vector<graph::var<B>> scalars(names.size() + 1);
   std::vector<double> values(names.size() + 1);
@@ -154,7 +170,7 @@ void train_epochs(const B& device, const parameters<typename B::scalar>& theta,
       }
       const losses now{std::span(values).first(names.size()), losses_now.present};
       weighting.sweep(tape, losses_now, now, {epoch + 1, i + 1});
-      if (i + 1 < steps) {
+      if (i + 1 < steps && !weighting.observes()) {  // else this batch comes once more
         problem.prepare(device, batches.batch(i + 1));
       }
       double squared_norm = 0;

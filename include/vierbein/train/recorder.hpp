@@ -79,8 +79,10 @@ class batch_recorder {
   /// Others are spared the detour.
   void prepare([[maybe_unused]] const B& device, [[maybe_unused]] std::span<const index_t> rows) {
     if constexpr (backend::prefetches<B>) {
-      gather(rows, next_);
-      device.prefetch([this](auto&& announce) { next_.each_array(announce); });
+      device.prefetch([&](auto&& announce) {  // the device already computes
+        gather(rows, next_);
+        next_.each_array(announce);
+      });
     }
   }
 

@@ -39,11 +39,13 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidConfiguration = 9,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorNoKernelImageForDevice = 209,
   cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchOutOfResources = 701,
   cudaErrorStreamCaptureUnsupported = 900
 };
 enum cudaMemcpyKind {
@@ -69,6 +71,7 @@ struct machine {
   cudaError_t at_launch = cudaSuccess;       ///< the next cudaGetLastError gives this
   cudaError_t at_synchronise = cudaSuccess;  ///< the next synchronisation gives this
   cudaError_t at_instantiate = cudaSuccess;  ///< every cudaGraphInstantiate gives this
+  cudaError_t at_update = cudaSuccess;       ///< setting a node's arguments gives this
 
   std::size_t used_memory = 0;
   int allocations = 0, synchronisations = 0;
@@ -98,6 +101,8 @@ inline const char* cudaGetErrorName(cudaError_t code) {
     case cudaSuccess: return "cudaSuccess";
     case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
     case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
+    case cudaErrorLaunchOutOfResources: return "cudaErrorLaunchOutOfResources";
     case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
     case cudaErrorNoDevice: return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
@@ -244,6 +249,12 @@ inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
 }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (event->of != nullptr) {
+    emulated::run_copies(event->of);
+  }
   return cudaSuccess;
 }
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
@@ -442,6 +453,9 @@ inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 }
 inline cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t exec, cudaGraphNode_t node,
                                                     const cudaKernelNodeParams* params) {
+  if (emulated::device.at_update != cudaSuccess) {
+    return emulated::device.at_update;
+  }
   emulated::node* const n = emulated::in(exec, node);
   return n == nullptr || n->kind != emulated::node::kernel ? cudaErrorInvalidValue
                                                            : n->set(*params);
@@ -449,6 +463,9 @@ inline cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t exec, cudaGr
 inline cudaError_t cudaGraphExecMemcpyNodeSetParams1D(cudaGraphExec_t exec, cudaGraphNode_t node,
                                                       void* to, const void* from, std::size_t bytes,
                                                       cudaMemcpyKind kind) {
+  if (emulated::device.at_update != cudaSuccess) {
+    return emulated::device.at_update;
+  }
   emulated::node* const n = emulated::in(exec, node);
   if (n == nullptr || n->kind != emulated::node::one_row || n->direction != kind) {
     return cudaErrorInvalidValue;

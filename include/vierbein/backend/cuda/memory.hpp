@@ -14,6 +14,7 @@ namespace vierbein::backend {
 /// Memory of the device that is current for the calling thread.
 struct device_memory {
   [[nodiscard]] static void* allocate(std::size_t bytes) {
+    device::sequence::use_device_of_thread();
     void* block = nullptr;
     const cudaError_t code = cudaMalloc(&block, std::max<std::size_t>(bytes, 1));
     if (code == cudaErrorMemoryAllocation) {
@@ -30,10 +31,10 @@ struct device_memory {
     device::check(code, "cudaMalloc");
     return block;
   }
-  /// Waits for the device first: what was asked for may still use the block.
+  /// Waits for what this thread's backends were asked for, which may still use the block; not for
+  /// the whole device, on which other threads may be capturing.
   static void deallocate(void* block) noexcept {
-    device::sequence::launch_all();
-    static_cast<void>(cudaDeviceSynchronize());
+    device::sequence::finish_all();
     static_cast<void>(cudaFree(block));
   }
 };

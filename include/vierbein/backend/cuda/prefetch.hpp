@@ -64,6 +64,8 @@ class prefetcher {
       check(cudaEventCreateWithFlags(&s.arrived, cudaEventDisableTiming),
             "cudaEventCreateWithFlags");
     }
+    // The host has waited for the main stream since; the copy itself may never have been asked for.
+    check(cudaEventSynchronize(s.arrived), "cudaEventSynchronize", "prefetch");
     auto* const packed = s.packed.at_least<std::byte>(bytes_);
     auto* const landing = s.landing.at_least<std::byte>(bytes_);
     for (const array& a : announced_) {
@@ -94,6 +96,8 @@ class prefetcher {
     }
     return nullptr;
   }
+
+  [[nodiscard]] std::size_t size() const { return copied_.size(); }
 
   /// Forgets what was copied and announced.
   void forget() {

@@ -65,6 +65,8 @@ class library {
   library(const library&) = delete;
   library& operator=(const library&) = delete;
   ~library() {
+    context_.work().launch_quietly();
+    static_cast<void>(cudaStreamSynchronize(context_.stream()));
     for (const auto& [key, p] : plans_) {
       release(p);
     }
@@ -115,9 +117,10 @@ class library {
     const bool bias = layer.bias.data != nullptr;
     const bool addend = layer.addend.data != nullptr;
     const auto c = addend ? layer.addend : matrix_view<const float, device_space>(layer.y);
-    const plan_key key{layer.y.cols,   layer.y.rows,     layer.x.cols,        layer.w.stride,
-                       layer.x.stride, c.stride,         layer.y.stride,      relu ? 1 : 0,
-                       bias ? 1 : 0,   alignment(layer), static_cast<int>(p), 0};
+    const plan_key key{layer.y.cols,     layer.y.rows,        layer.x.cols,
+                       layer.w.stride,   layer.x.stride,      c.stride,
+                       layer.y.stride,   relu ? 1 : 0,        bias ? 1 : 0,
+                       alignment(layer), static_cast<int>(p), alignment(layer.bias.data)};
     auto found = plans_.find(key);
     if (found == plans_.end()) {
       found = plans_.emplace(key, make_plan(p, layer, c, relu)).first;
@@ -215,7 +218,14 @@ class library {
     return narrow(std::max<index_t>({v.stride, v.cols, 1}));
   }
 
-  // What the addresses of all of a layer's matrices are multiples of, at most 256 bytes.
+  // What an address is a multiple of, at most 256 bytes. That of the bias counts by itself, too:
+  // cuBLASLt reads it when it chooses an algorithm.
+  static index_t alignment(const void* p) {
+    const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(p) | 256U;
+    return static_cast<index_t>(address & (~address + 1));
+  }
+
+  // The same for the addresses of all of a layer's matrices.
   static index_t alignment(const affine_layer<float, device_space>& layer) {
     const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
     std::uintptr_t all = address(layer.x.data) | address(layer.w.data) | address(layer.y.data) |

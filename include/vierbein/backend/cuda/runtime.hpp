@@ -24,7 +24,7 @@ class context {
     select(device);
     check(cudaStreamCreateWithFlags(&stream_.handle, cudaStreamNonBlocking),
           "cudaStreamCreateWithFlags");
-    work_.emplace(stream_.handle, replay);
+    work_.emplace(device, stream_.handle, replay);
   }
   context(const context&) = delete;
   context& operator=(const context&) = delete;
@@ -42,8 +42,7 @@ class context {
 
   /// Waits until the stream has nothing left to do. An error on the device shows here.
   void synchronise() {
-    work_->launch();
-    const cudaError_t code = cudaStreamSynchronize(stream_.handle);
+    const cudaError_t code = work_->finish();
     if (code != cudaSuccess) {
       check(code, "cudaStreamSynchronize",
             fmt::format("waiting for the operations up to {}", work_->last()).c_str());
@@ -112,6 +111,7 @@ class context {
     }
     return *ahead_;
   }
+  [[nodiscard]] std::size_t prefetched() const { return ahead_ ? ahead_->size() : 0; }
   void forget_prefetched() {
     if (ahead_) {
       ahead_->forget();

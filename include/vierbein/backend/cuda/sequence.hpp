@@ -24,7 +24,10 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <span>
+#include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -54,18 +57,29 @@ struct launches {
   std::size_t singly = 0;      ///< those of them that were launched one by one
   std::size_t graphs = 0;      ///< graphs that were launched for the others
   std::size_t updated = 0;     ///< operations of a graph that had got other arguments
+  std::size_t refused = 0;     ///< pieces that the runtime did not make a graph of
 };
 
-/// The operations of one stream. It belongs to the thread that made it.
+/// The operations of one stream. It belongs to the thread that made it, which alone may use it; any
+/// may destroy it. All sequences of a thread are of one device.
 class sequence final : public launcher {
  public:
   /// Without `replay` every operation is launched at once.
-  sequence(cudaStream_t on, bool replay) : stream_(on), replay_(replay), next_(first_) {
+  sequence(int device, cudaStream_t on, bool replay)
+      : device_(device), stream_(on), replay_(replay) {
+    each_of_this_thread([device](const sequence& s) {
+      require(s.device_ == device, "cuda",
+              "a thread uses one device: it has a backend on device {}, and wants one on device {}",
+              s.device_, device);
+    });
+    const std::lock_guard<std::mutex> lock(registry());
+    next_ = first_;
     first_ = this;
   }
   sequence(const sequence&) = delete;
   sequence& operator=(const sequence&) = delete;
   ~sequence() override {
+    const std::lock_guard<std::mutex> lock(registry());
     sequence** link = &first_;
     while (*link != this) {
       link = &(*link)->next_;
@@ -82,17 +96,12 @@ class sequence final : public launcher {
 
   void kernel(const void* function, unsigned blocks,
               std::span<const kernel_argument> arguments) override {
-    begin_operation(kind::kernel, function, blocks);
-    for (const kernel_argument& a : arguments) {
-      add_argument(a.data, a.bytes);
-    }
-    end_operation();
+    add(kind::kernel, function, blocks, arguments);
   }
 
   void copy(const transfer& t) {
-    begin_operation(kind::transfer, nullptr, 1);
-    add_argument(&t, sizeof(t));
-    end_operation();
+    const kernel_argument one{&t, sizeof(t)};
+    add(kind::transfer, nullptr, 1, {&one, 1});
   }
 
   /// Puts `c(stream)` on the stream: a call of a library. Calls of the same bytes do the same; they
@@ -103,9 +112,8 @@ class sequence final : public launcher {
     constexpr library_call run = [](const void* what, cudaStream_t on) {
       (*static_cast<const Call*>(what))(on);
     };
-    begin_operation(kind::call, reinterpret_cast<const void*>(run), 1);
-    add_argument(&c, sizeof(c));
-    end_operation();
+    const kernel_argument one{&c, sizeof(c)};
+    add(kind::call, reinterpret_cast<const void*>(run), 1, {&one, 1});
   }
 
   /// Says which operation asked for what came since the last name. Throws when it could not be
@@ -115,8 +123,9 @@ class sequence final : public launcher {
     for (; unnamed_ < now_.operations.size(); ++unnamed_) {
       now_.operations[unnamed_].name = name;
     }
-    if (!replay_ || now_.operations.size() >= piece_length) {
+    if (!replay_ || now_.operations.size() >= length_) {
       launch();
+      length_ = std::min(2 * length_, piece_length);
     }
   }
 
@@ -130,6 +139,7 @@ class sequence final : public launcher {
     if (now_.operations.empty()) {
       return;
     }
+    use_device();
     try {
       replay_ ? launch_piece() : launch_singly();
     } catch (...) {
@@ -148,14 +158,31 @@ class sequence final : public launcher {
     }
   }
 
-  /// The same for all sequences of this thread: before memory that they may use is given back.
-  static void launch_all() noexcept {
-    for (sequence* s = first_; s != nullptr; s = s->next_) {
-      s->launch_quietly();
-    }
+  /// Puts everything on the stream and waits until it is done.
+  [[nodiscard]] cudaError_t finish() {
+    launch();
+    use_device();
+    length_ = shortest_piece;  // so that the device soon has something to do again
+    return cudaStreamSynchronize(stream_);
   }
 
+  /// Finishes all sequences of this thread, before memory that they may use is given back.
+  static void finish_all() noexcept {
+    each_of_this_thread([](sequence& s) {
+      s.launch_quietly();
+      static_cast<void>(cudaStreamSynchronize(s.stream_));
+    });
+  }
+
+  /// Makes the device of this thread's sequences current, which other libraries may have changed.
+  static void use_device_of_thread() noexcept {
+    each_of_this_thread([](const sequence& s) { s.use_device(); });
+  }
+
+  static constexpr std::size_t shortest_piece = 8;  ///< the first after a wait; then twice as long
   static constexpr std::size_t piece_length = 64;
+  /// A graph of fewer operations takes as long to launch as they do.
+  static constexpr std::size_t smallest_graph = 4;
 
  private:
   enum class kind : std::uint32_t { kernel, transfer, call };
@@ -163,6 +190,7 @@ class sequence final : public launcher {
 
   static constexpr std::size_t most_pieces = 128;
   static constexpr std::size_t most_alike = 4;  // graphs of the same kernels
+  static constexpr int most_rebuilt = 3;
 
   struct alignas(16) chunk {
     std::byte bytes[16];
@@ -215,27 +243,56 @@ class sequence final : public launcher {
     std::uint64_t functions = 0;  // a hash of what must be the same
     std::uint64_t used = 0;       // when
     std::unique_ptr<owned_graph> graph;
+    int rebuilt = 0;       // how often arguments could not be set in it
     bool refused = false;  // it cannot become a graph
   };
+
+  // All of the process, since a thread may destroy what another has made.
+  static std::mutex& registry() {
+    static std::mutex mutex;
+    return mutex;
+  }
+  template <class F>
+  static void each_of_this_thread(F&& f) {
+    std::vector<sequence*> mine;
+    {
+      const std::lock_guard<std::mutex> lock(registry());
+      for (sequence* s = first_; s != nullptr; s = s->next_) {
+        if (s->owner_ == std::this_thread::get_id()) {
+          mine.push_back(s);
+        }
+      }
+    }
+    for (sequence* s : mine) {
+      f(*s);
+    }
+  }
+  void use_device() const noexcept { static_cast<void>(cudaSetDevice(device_)); }
 
   // ---- collecting
   // -------------------------------------------------------------------------------------------
 
-  void begin_operation(kind what, const void* function, unsigned blocks) {
-    const auto offset = static_cast<std::uint32_t>(now_.offsets.size());
-    const auto begin = static_cast<std::uint32_t>(now_.arguments.size());
-    now_.operations.push_back({what, blocks, function, last_, offset, offset, begin, begin});
-  }
-  void add_argument(const void* data, std::size_t bytes) {
+  // Nothing is added when there is no memory for it.
+  void add(kind what, const void* function, unsigned blocks,
+           std::span<const kernel_argument> arguments) {
+    const std::size_t offset = now_.offsets.size();
     const std::size_t begin = now_.arguments.size();
-    now_.offsets.push_back(static_cast<std::uint32_t>(begin));
-    now_.arguments.resize(begin + (bytes + sizeof(chunk) - 1) / sizeof(chunk));
-    std::memcpy(now_.arguments.data() + begin, data, bytes);
-  }
-  void end_operation() {
-    operation& o = now_.operations.back();
-    o.last_argument = static_cast<std::uint32_t>(now_.offsets.size());
-    o.end = static_cast<std::uint32_t>(now_.arguments.size());
+    try {
+      for (const kernel_argument& a : arguments) {
+        const std::size_t at = now_.arguments.size();
+        now_.offsets.push_back(static_cast<std::uint32_t>(at));
+        now_.arguments.resize(at + (a.bytes + sizeof(chunk) - 1) / sizeof(chunk));
+        std::memcpy(now_.arguments.data() + at, a.data, a.bytes);
+      }
+      const auto number = [](std::size_t n) { return static_cast<std::uint32_t>(n); };
+      now_.operations.push_back({what, blocks, function, last_, number(offset),
+                                 number(now_.offsets.size()), number(begin),
+                                 number(now_.arguments.size())});
+    } catch (...) {
+      now_.offsets.resize(offset);
+      now_.arguments.resize(begin);
+      throw;
+    }
     ++counts_.operations;
   }
   void clear() {
@@ -267,19 +324,19 @@ class sequence final : public launcher {
   void launch_one(const operation& o) {
     switch (o.what) {
       case kind::kernel:
-        check(cudaLaunchKernel(o.function, dim3(o.blocks), dim3(block_threads), addresses(now_, o),
-                               0, stream_),
-              "kernel launch", o.name);
+        check_launch(cudaLaunchKernel(o.function, dim3(o.blocks), dim3(block_threads),
+                                      addresses(now_, o), 0, stream_),
+                     "kernel launch", o.name);
         break;
       case kind::transfer: {
         const transfer& t = now_.transfer_of(o);
         if (t.in_one_row()) {
-          check(cudaMemcpyAsync(t.to, t.from, t.width * t.rows, t.kind, stream_), "cudaMemcpyAsync",
-                o.name);
+          check_launch(cudaMemcpyAsync(t.to, t.from, t.width * t.rows, t.kind, stream_),
+                       "cudaMemcpyAsync", o.name);
         } else {
-          check(cudaMemcpy2DAsync(t.to, t.to_pitch, t.from, t.from_pitch, t.width, t.rows, t.kind,
-                                  stream_),
-                "cudaMemcpy2DAsync", o.name);
+          check_launch(cudaMemcpy2DAsync(t.to, t.to_pitch, t.from, t.from_pitch, t.width, t.rows,
+                                         t.kind, stream_),
+                       "cudaMemcpy2DAsync", o.name);
         }
         break;
       }
@@ -289,8 +346,21 @@ class sequence final : public launcher {
     }
   }
 
+  // A launch also reports what went wrong on the device before.
+  static void check_launch(cudaError_t code, const char* call, const char* name) {
+    const bool own = code == cudaSuccess || code == cudaErrorInvalidValue ||
+                     code == cudaErrorInvalidConfiguration ||
+                     code == cudaErrorNoKernelImageForDevice ||
+                     code == cudaErrorLaunchOutOfResources;
+    check(code, call, own ? name : fmt::format("{} or an operation before it", name).c_str());
+  }
+
   void launch_piece() {
     ++time_;
+    if (now_.operations.size() < smallest_graph) {
+      launch_singly();
+      return;
+    }
     const std::uint64_t functions = hash(now_);
     remembered* const before = most_similar(functions);
     if (before == nullptr) {
@@ -303,15 +373,21 @@ class sequence final : public launcher {
       launch_singly();
       return;
     }
-    const bool current = before->graph != nullptr && update(*before);
+    const bool had_one = before->graph != nullptr;
+    const bool current = had_one && update(*before);
+    if (had_one && !current && ++before->rebuilt > most_rebuilt) {
+      refuse(*before);
+      launch_singly();
+      return;
+    }
     std::swap(before->what, now_);  // the graph keeps copies of arguments; so do we, to compare
     if (!current && !build(*before)) {
       std::swap(before->what, now_);
       launch_singly();
       return;
     }
-    check(cudaGraphLaunch(before->graph->executable, stream_), "cudaGraphLaunch",
-          before->what.operations.back().name);
+    check_launch(cudaGraphLaunch(before->graph->executable, stream_), "cudaGraphLaunch",
+                 before->what.operations.back().name);
     ++counts_.graphs;
   }
 
@@ -410,6 +486,7 @@ class sequence final : public launcher {
     place->functions = functions;
     place->used = time_;
     place->graph.reset();
+    place->rebuilt = 0;
     place->refused = false;
   }
 
@@ -459,9 +536,14 @@ class sequence final : public launcher {
       return true;
     }
     static_cast<void>(cudaGetLastError());
+    refuse(r);
+    return false;
+  }
+
+  void refuse(remembered& r) {
     r.graph.reset();
     r.refused = true;
-    return false;
+    ++counts_.refused;
   }
 
   bool add_nodes(const piece& p, owned_graph& g) {
@@ -517,7 +599,7 @@ class sequence final : public launcher {
     bool called = true;
     try {
       reinterpret_cast<library_call>(const_cast<void*>(o.function))(p.argument(o), stream_);
-    } catch (const error&) {
+    } catch (...) {  // what is wrong with it shows when it is called by itself
       called = false;
     }
     cudaGraph_t captured = nullptr;
@@ -531,11 +613,14 @@ class sequence final : public launcher {
     return called ? code : cudaErrorStreamCaptureUnsupported;
   }
 
-  inline static thread_local sequence* first_ = nullptr;  // of this thread's
+  inline static sequence* first_ = nullptr;
 
+  int device_;
   cudaStream_t stream_;
   bool replay_;
-  sequence* next_;
+  std::thread::id owner_ = std::this_thread::get_id();
+  sequence* next_ = nullptr;
+  std::size_t length_ = shortest_piece;  // of the present piece
   const char* last_ = "the first";
   piece now_;  // what is asked for
   std::size_t unnamed_ = 0;
