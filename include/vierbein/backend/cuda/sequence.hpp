@@ -3,17 +3,21 @@
 // A training step of the same shapes asks for the same operations again: the same kernels at the
 // same addresses, since an arena gives a step the same memory every time, with a few other numbers,
 // such as the streams of random numbers and Adam's bias corrections. So operations are collected to
-// pieces, a piece being what is asked for between two waits and at most `piece_length` operations
-// long, and a piece is compared with those before it:
+// pieces, after a wait of 8 operations, so that the device soon has something to do, then of 16, 32
+// and 64, the last before the next wait of what is left; and a piece is compared with those before
+// it:
 //
-// - when it is new, its operations are launched one by one, and it is remembered;
+// - when it is new, its operations are launched one by one, and it is remembered; one of fewer than
+//   four operations always;
 // - when it comes again, it becomes a CUDA graph: a chain of kernels, copies and, captured from the
 //   stream, calls of libraries;
 // - from then on the graph is launched as a whole, after the arguments that differ have been set.
 //
 // Thus host code records every step anew, and need not know; what a replay saves is the time to
 // launch kernel after kernel. Pieces with the same kernels but other arguments, as when a batch is
-// smaller, share a graph when few arguments differ or several graphs exist already.
+// smaller, share a graph when few arguments differ or several graphs exist already. Calls of
+// libraries cannot be given other arguments: pieces with such calls are replayed only where these
+// are the same, which batches of ever other sizes do not have.
 #pragma once
 
 #include <cuda_runtime_api.h>
