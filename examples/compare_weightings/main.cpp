@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "../support/command_line.hpp"
 #include "../support/program.hpp"
 #include "picture.hpp"
 #include "problem.hpp"
@@ -107,14 +108,8 @@ int run(int argc, char** argv) {
   settings s;
   std::optional<int> threads;
   add_options(app, s, threads);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) {  // --help
-      return app.exit(e);
-    }
-    return examples::refuse(
-        fmt::format("compare_weightings: {} (see compare_weightings --help)", e.what()));
+  if (const auto ends = examples::parse(app, argc, argv)) {
+    return *ends;
   }
   vierbein::require(threads.value_or(1) > 0, "--threads", "expected a positive number, found {}",
                     threads.value_or(1));

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "../support/command_line.hpp"
 #include "../support/program.hpp"
 #include "agreement.hpp"
 #include "vierbein/chem/descriptors.hpp"
@@ -110,18 +111,13 @@ int run(const std::filesystem::path& file, vb::index_t epochs) {
 
 int main(int argc, char** argv) {
   CLI::App app("Examines a weighting policy of one's own, then trains with it.");
+  app.name("custom_weighting");
   std::filesystem::path file = "examples/data/molecules.csv";
   vierbein::index_t epochs = 6;
   app.add_option("--data", file, "CSV file with the molecules")->capture_default_str();
   app.add_option("--epochs", epochs, "epochs of training")->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) {  // --help
-      return app.exit(e);
-    }
-    return examples::refuse(
-        fmt::format("custom_weighting: {} (see custom_weighting --help)", e.what()));
+  if (const auto ends = examples::parse(app, argc, argv)) {
+    return *ends;
   }
   try {
     return custom_weighting::run(file, epochs);

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "../support/command_line.hpp"
 #include "../support/molecule_inputs.hpp"
 #include "../support/policies.hpp"
 #include "../support/program.hpp"
@@ -146,13 +147,8 @@ int run(int argc, char** argv) {
   add_options(app, s, threads);
   auto* const command = app.add_subcommand("predict", "Predicts the properties of new molecules");
   add_options(*command, p, predict_threads);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) {  // --help
-      return app.exit(e);
-    }
-    return examples::refuse(fmt::format("molecules: {} (see molecules --help)", e.what()));
+  if (const auto ends = examples::parse(app, argc, argv)) {
+    return *ends;
   }
   const auto positive = [](std::optional<int> given) {
     vb::require(given.value_or(1) > 0, "--threads", "expected a positive number, found {}",

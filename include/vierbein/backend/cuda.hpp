@@ -400,7 +400,7 @@ class basic_cuda {
   /// How many arrays were prefetched and not forgotten.
   [[nodiscard]] std::size_t prefetched() const { return context().prefetched(); }
 
-  /// The device's together to the host, which waits for all that was begun before.
+  /// The device's memory to the host, which waits for all that was begun before.
   template <class To>
   void download(const_view from, matrix_view<To> to) const {
     const T* const received = context().template to_host<T>(

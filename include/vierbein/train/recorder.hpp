@@ -104,7 +104,8 @@ class batch_recorder {
   /// f(views, present) with the views of `rows`.
   template <class F>
   void each(graph::tape<B>& tape, std::span<const index_t> rows, bool aligned, F&& f) {
-    if (!next_.rows.empty() && std::ranges::equal(rows, next_.rows)) {
+    const bool prepared = !next_.rows.empty() && std::ranges::equal(rows, next_.rows);
+    if (prepared) {
       std::swap(now_, next_);
       next_.rows.clear();
     } else {
@@ -119,7 +120,9 @@ class batch_recorder {
     const auto b = model_.represent(tape, model_.trunk(), now_.inputs,
                                     aligned ? model_.alignment.copies() : 0, scale_);
     if constexpr (backend::prefetches<B>) {
-      tape.backend().forget_prefetched();
+      if (prepared) {
+        tape.backend().forget_prefetched();
+      }
     }
     views_type views(tape, model_.task_list(), tasks_.numbers, modules_, label_vars, b,
                      static_cast<index_t>(rows.size()));

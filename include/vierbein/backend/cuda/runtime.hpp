@@ -94,30 +94,6 @@ class context {
     work_->named("upload");
   }
 
-  /// Where an array of the host lies on the device, if it was prefetched; else null.
-  [[nodiscard]] const void* prefetched(const void* from, std::size_t bytes) {
-    return ahead_ ? ahead_->find(from, bytes,
-                                 [this](cudaEvent_t arrived) {
-                                   work_->launch();
-                                   check(cudaStreamWaitEvent(stream_.handle, arrived, 0),
-                                         "cudaStreamWaitEvent", "upload");
-                                 })
-                  : nullptr;
-  }
-  /// The second stream.
-  [[nodiscard]] prefetcher& ahead() {
-    if (!ahead_) {
-      ahead_.emplace();
-    }
-    return *ahead_;
-  }
-  [[nodiscard]] std::size_t prefetched() const { return ahead_ ? ahead_->size() : 0; }
-  void forget_prefetched() {
-    if (ahead_) {
-      ahead_->forget();
-    }
-  }
-
   /// The same from the device, waiting until it is done; the result is valid until the next call.
   template <class T>
   [[nodiscard]] const T* to_host(const void* from, std::size_t width, std::size_t rows,
@@ -134,6 +110,31 @@ class context {
     }
     synchronise();
     return to;
+  }
+
+  /// Where an array of the host lies on the device, if it was prefetched; else null.
+  [[nodiscard]] const void* prefetched(const void* from, std::size_t bytes) {
+    return ahead_ ? ahead_->find(from, bytes,
+                                 [this](cudaEvent_t arrived) {
+                                   work_->launch();
+                                   check(cudaStreamWaitEvent(stream_.handle, arrived, 0),
+                                         "cudaStreamWaitEvent", "upload");
+                                 })
+                  : nullptr;
+  }
+  /// The second stream, made when it is first asked for.
+  [[nodiscard]] prefetcher& ahead() {
+    if (!ahead_) {
+      ahead_.emplace();
+    }
+    return *ahead_;
+  }
+  /// How many arrays were prefetched and not forgotten.
+  [[nodiscard]] std::size_t prefetched() const { return ahead_ ? ahead_->size() : 0; }
+  void forget_prefetched() {
+    if (ahead_) {
+      ahead_->forget();
+    }
   }
 
  private:
