@@ -136,6 +136,10 @@ void check_shapes() {
       check_all<Engine, T>({rows, 1030, depth}, beginning::bias, true, 1);
     }
   }
+  // the same where rows of A lie whole pages apart, for fewer columns
+  for (const index_t cols : {8 * n - 1, 8 * n, 8 * n + 3}) {
+    check<Engine, true, false, T>({43, cols, 2 * n + 3}, beginning::itself, true, 1024 * 4 - 43);
+  }
   // more than one stretch of the depth, rectified at the end only
   for (const index_t rows : {1, 2, 67}) {
     for (const index_t cols : {1, 10, 40}) {

@@ -32,6 +32,8 @@ using backend::detail::transpose_square;
 using backend::detail::transpose_stage;
 
 inline constexpr int most_rows = backend::detail::registers == 32 ? 12 : 6;  // of a tile
+inline constexpr int dot_rows = 4;  // of a block of dot products: its sums stay in registers too
+inline constexpr int dot_cols = backend::detail::registers == 32 ? 4 : 3;
 inline constexpr index_t depth_block = 256;
 
 /// C = S + A B for a tile of `Rows` rows and `Registers` registers; b's rows lie `stride` apart.
@@ -221,20 +223,22 @@ void pack_tiles(matrix_view<const T> a, index_t rows, index_t depth, T* to) {
 template <int Count, class T>
 VIERBEIN_WHOLE_REGISTERS inline void totals(const lanes_of<T>* registers, T* to) {
   constexpr int n = static_cast<int>(lanes<T>);
-  if constexpr (Count % n == 0) {  // transposed, they are added n at a time
+  if constexpr (Count >= n) {  // transposed, they are added n at a time
 #pragma GCC unroll 8
     for (int first = 0; first < Count; first += n) {
       lanes_of<T> rows[lanes<T>];
 #pragma GCC unroll 16
       for (int i = 0; i < n; ++i) {
-        rows[i] = registers[first + i];
+        rows[i] = first + i < Count ? registers[first + i] : lanes_of<T>{};
       }
       transpose_stage<lanes<T> / 2, T>(rows);
 #pragma GCC unroll 16
       for (int i = 1; i < n; ++i) {
         rows[0] += rows[i];
       }
-      at(to + first) = rows[0];
+      for (int i = 0; i < std::min(n, Count - first); ++i) {
+        to[first + i] = rows[0][i];
+      }
     }
   } else {
     for (int i = 0; i < Count; ++i) {
@@ -290,52 +294,61 @@ template <int Rows, int Cols, class T, bool Onto = false>
   }
 }
 
-/// A Aᵀ by dot products of rows, in blocks of 4 x 4 on and below the diagonal: element (i, j) goes
-/// to to[i rows + j].
+/// A Aᵀ by dot products of rows, in blocks that lie below the diagonal or touch it: element (i, j)
+/// goes to to[i rows + j].
 template <class T>
 VIERBEIN_WHOLE_REGISTERS void gram(matrix_view<const T> a, T* to) {
   constexpr index_t n = lanes<T>;
-  constexpr index_t side = 4;
+  constexpr index_t side = dot_rows;
+  constexpr index_t across = dot_cols;
+  constexpr index_t block_size = side * across;
   constexpr index_t stretch = 32 * n;  // of 16 rows, it stays in the first cache
   constexpr index_t line = 64 / sizeof(T);
   const index_t whole = a.cols / n * n;
-  const index_t blocks = (a.rows + side - 1) / side;
-  const index_t asked = blocks > 1 ? side * stretch / line : 0;  // four rows the machine foresees
+  // In the rows from i on.
+  const auto blocks_in = [](index_t i) { return (i + side + across - 1) / across; };
+  index_t blocks = 0;
+  for (index_t i = 0; i < a.rows; i += side) {
+    blocks += blocks_in(i);
+  }
+  const index_t asked =
+      a.rows > side ? side * stretch / line : 0;  // four rows the machine foresees
   static thread_local aligned_vector<lanes_of<T>> sums;
-  const auto room = static_cast<std::size_t>(blocks * (blocks + 1) / 2 * side * side);
+  const auto room = static_cast<std::size_t>(blocks * block_size);
   if (sums.size() < room) {
     sums.resize(room);
   }
   std::fill_n(sums.data(), room, lanes_of<T>{});
-  const auto rows_of = [&](index_t block, index_t first, const T** rows) {
-    for (index_t r = 0; r < side; ++r) {  // a missing row is the last one once more
-      rows[r] = a.row(std::min(block * side + r, a.rows - 1)) + first;
+  const auto rows_of = [&](index_t first_row, index_t count, index_t first, const T** rows) {
+    for (index_t r = 0; r < count; ++r) {  // a missing row is the last one once more
+      rows[r] = a.row(std::min(first_row + r, a.rows - 1)) + first;
     }
   };
   for (index_t first = 0; first < whole; first += stretch) {
     lanes_of<T>* sum = sums.data();
-    for (index_t i = 0; i < blocks; ++i) {
+    for (index_t i = 0; i < a.rows; i += side) {
       const T* x[side];
-      rows_of(i, first, x);
-      for (index_t j = 0; j <= i; ++j, sum += side * side) {
-        const T* y[side];
-        rows_of(j, first, y);
+      rows_of(i, side, first, x);
+      const index_t count = blocks_in(i);
+      for (index_t j = 0; j < count; ++j, sum += block_size) {
+        const T* y[across];
+        rows_of(j * across, across, first, y);
         // Ask for what the rows x want of the next stretch, a part at a time.
-        for (index_t k = asked * j / (i + 1); k < asked * (j + 1) / (i + 1); ++k) {
+        for (index_t k = asked * j / count; k < asked * (j + 1) / count; ++k) {
           __builtin_prefetch(x[k % side] + stretch + k / side * line, 0, 2);
         }
-        dot_lanes<side, side, T, true>(x, y, std::min(stretch, whole - first) / n, sum);
+        dot_lanes<side, across, T, true>(x, y, std::min(stretch, whole - first) / n, sum);
       }
     }
   }
   const lanes_of<T>* sum = sums.data();
   for (index_t i = 0; i < a.rows; i += side) {
-    for (index_t j = 0; j <= i; j += side, sum += side * side) {
-      T block[side * side];
-      totals<side * side, T>(sum, block);
+    for (index_t j = 0; j < i + side; j += across, sum += block_size) {
+      T block[block_size];
+      totals<block_size, T>(sum, block);
       for (index_t r = i; r < std::min(i + side, a.rows); ++r) {
-        for (index_t q = j; q < std::min(j + side, a.rows); ++q) {
-          T total = block[(r - i) * side + q - j];
+        for (index_t q = j; q < std::min(j + across, a.rows); ++q) {
+          T total = block[(r - i) * across + q - j];
           for (index_t k = whole; k < a.cols; ++k) {
             total += a(r, k) * a(q, k);
           }
@@ -346,14 +359,14 @@ VIERBEIN_WHOLE_REGISTERS void gram(matrix_view<const T> a, T* to) {
   }
 }
 
-/// C = S + A Bᵀ by dot products of rows, which run over registers: for a B of few rows. Four rows
+/// C = S + A Bᵀ by dot products of rows, which run over registers: for a B of few rows. Some rows
 /// of A and `Cols` of B at a time, in stretches of the depth that stay in the cache.
 template <int Cols, class T>
 [[gnu::noinline]] VIERBEIN_WHOLE_REGISTERS void dots(matrix_view<const T> a, matrix_view<const T> b,
                                                      index_t depth, start<T> s, matrix_view<T> c,
                                                      bool rectify) {
   constexpr index_t n = lanes<T>;
-  constexpr int rows = 4;
+  constexpr int rows = dot_rows;
   constexpr index_t stretch = 128 * n;
   index_t first = 0;
   do {
@@ -415,7 +428,7 @@ struct tiled {
         return;
       }
       if (TransposeB && c.cols <= few_rows && depth >= long_rows) {  // a few long rows
-        detail::dots<4>(a, b, depth, s, c, rectify);
+        detail::dots<detail::dot_cols>(a, b, depth, s, c, rectify);
         return;
       }
     } else if (!TransposeB && c.cols == 1 && c.stride == 1 && c.rows > 1 &&
@@ -430,7 +443,7 @@ struct tiled {
       const auto bk = TransposeB ? b.col_range(k, n) : b.row_range(k, n);
       const start<T> from = k == 0 ? s : itself(c);
       const bool rectified = rectify && k + n == depth;
-      if (c.cols >= many_columns<TransposeA> && c.rows >= detail::most_rows) {
+      if (copied<TransposeA>(ak, c)) {
         static thread_local aligned_vector<T> tiles;
         const auto room = static_cast<std::size_t>(c.rows * n + detail::lanes<T>);
         if (tiles.size() < room) {
@@ -455,9 +468,16 @@ struct tiled {
  private:
   static constexpr index_t few_rows = 8;
   static constexpr index_t long_rows = 1024;
-  // Columns of C from which on it pays to copy A. Transposed, its numbers lie far from each other.
-  template <bool TransposeA>
-  static constexpr index_t many_columns = TransposeA ? 512 : 1024;
+
+  // Whether it pays to copy A: where C has many columns. Transposed, the numbers of A lie far from
+  // each other, and at distances that are whole pages they are in each other's way in the cache.
+  template <bool TransposeA, class T>
+  static bool copied(matrix_view<const T> a, matrix_view<T> c) {
+    constexpr index_t page = 4096 / sizeof(T);
+    const bool crowded = TransposeA && a.stride % page == 0;
+    const index_t many = crowded ? 8 * detail::lanes<T> : TransposeA ? 512 : 1024;
+    return c.cols >= many && c.rows >= detail::most_rows;
+  }
 
   // run() for a depth of at most `depth_block`, panel by panel.
   template <detail::left A, bool TransposeB, class T>
