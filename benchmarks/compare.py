@@ -7,7 +7,7 @@ Builds the program `steps` (preset release), then runs it and peers/pytorch.py s
 and round by round, one right after the other and pinned to the same processors, so that a machine
 that slows down slows both. Prints where it ran and what the machine can do (multiply-adds,
 bandwidth, barrier), then for every scenario our time, the peer's, their ratio with its spread over
-the rounds, and the share of the measured peak. Leaves results.json, table.md and charts (SVG) in a
+the rounds, and the share of what the machine's multiply-adds and memory allow. Leaves results.json, table.md and charts (SVG) in a
 folder. README.md in this folder explains the scenarios and the traps. Needs Python 3.9, nothing
 else; without PyTorch it prints our side alone.
 """
@@ -30,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PEER = Path(__file__).resolve().parent / 'peers' / 'pytorch.py'
 INSTALL = ('python3 -m venv build/peer && build/peer/bin/pip install torch torchjd[full], '
            'then --peer-python build/peer/bin/python')
+# What steps says of a step beside its time.
+FACTS = 'flops', 'parameters', 'bytes', 'held', 'overlap'
 
 
 class Refusal(Exception):
@@ -123,8 +125,7 @@ class Ours:
                 found[name] = {'error': run.get('error_message', 'no iteration')}
                 continue
             found[name] = {'seconds': run['median'], 'steps': run['iterations']} | {
-                key: run[key] for key in ('p10', 'p90', 'flops', 'parameters', 'bytes')
-                if key in run}
+                key: run[key] for key in ('p10', 'p90', *FACTS) if key in run}
         return found, answer['context']
 
     def one(self, name, seconds):
@@ -228,18 +229,41 @@ def device_peaks(*figures):
     return {prefix: max(rates) for prefix, rates in seen.items() if rates}
 
 
-def summary(taken, peak, device=None):
+def least_time(facts, peak, bandwidths):
+    """Seconds that the roofline allows: the products at the peak, and what passes of their own move
+    at the bandwidth of the level that holds it, one after the other; or, where the products
+    themselves read it, the longer of the two. None where nothing is known."""
+    arithmetic = (facts.get('flops') or 0) / peak / 1e9
+    memory = 0
+    if facts.get('bytes') and bandwidths:
+        fits = [size for size in bandwidths if size >= facts['held']] or [max(bandwidths)]
+        memory = facts['bytes'] / bandwidths[min(fits)] / 1e9
+    both = max(arithmetic, memory) if facts.get('overlap') else arithmetic + memory
+    return both or None
+
+
+def bandwidths_of(figures, threads):
+    """Bytes that are held, by all threads together -> GB/s."""
+    units = {'KiB': 2 ** 10, 'MiB': 2 ** 20, 'GiB': 2 ** 30}
+    return {threads * int(name[len('triad/'):-3]) * units[name[-3:]]: rate
+            for name, rate in figures.items() if name.startswith('triad/')}
+
+
+def summary(taken, peak, device=None, bandwidths=None):
     """One row a scenario, in the order in which they were measured."""
     rows = []
     for name in dict.fromkeys(e['scenario'] for e in taken):
         entries = [e for e in taken if e['scenario'] == name]
         row = {'scenario': name, 'ours': summed_up([e['ours'] for e in entries]), 'peers': {}}
         first = entries[0]['ours']
-        row |= {key: first.get(key) for key in ('flops', 'bytes', 'parameters', 'error')}
+        row |= {key: first.get(key) for key in (*FACTS, 'error')}
         if row['ours'] and row['flops']:
             row['gflops'] = row['flops'] / row['ours']['seconds'] / 1e9
-            own_peak = (device or {}).get(name.split('/')[0], peak)
-            row['share'] = row['gflops'] / own_peak if own_peak else None
+        on_device = (device or {}).get(name.split('/')[0])
+        least = least_time(row, on_device or peak, {} if on_device else bandwidths)
+        if row['ours'] and least:
+            row['share'] = least / row['ours']['seconds']
+            row['best_share'] = least / row['ours']['p10']
         for method in entries[0]['peers']:
             peer = summed_up([e['peers'].get(method, {}) for e in entries])
             ratios = [e['peers'][method]['seconds'] / e['ours']['seconds'] for e in entries
@@ -301,13 +325,14 @@ def step_table(rows):
             row['scenario'],
             span(row['ours']) if row['ours'] else str(row['error']),
             f'{row["gflops"]:.0f}' if row.get('gflops') else '',
-            f'{100 * row["share"]:.0f} %' if row.get('share') else '',
+            f'{100 * row["share"]:.0f} % ({100 * row["best_share"]:.0f})'
+            if row.get('share') else '',
             f'{span(best)} {row["fastest"]}' if best else '',
             f'**{times(best["ratio"])}** ({times(best["least"])}–{times(best["most"])})'
             if best else '',
             ', '.join(others)])
-    return markdown(lines, ['scenario', 'ours, ms (10–90 %)', 'GFLOP/s', 'of peak',
-                            'fastest peer, ms', 'peer / ours (rounds)', 'other peers / ours'])
+    return markdown(lines, ['scenario', 'ours, ms (10–90 %)', 'GFLOP/s',
+                            'of roofline (best tenth)', 'fastest peer, ms', 'peer / ours (rounds)', 'other peers / ours'])
 
 
 def weighting_table(rows):
@@ -513,7 +538,9 @@ def compare(o):
     peak, change = max(best), best[1] / max(best)
     lines.append(f'peak {peak:.0f} GFLOP/s; {100 * change:.0f} % of it at the end of the run')
     print(lines[-1] + '\n')
-    rows = summary(taken, peak, device_peaks(figures, after))
+    bandwidths = {size: max(rate, bandwidths_of(after, o.threads).get(size, 0))
+                  for size, rate in bandwidths_of(figures, o.threads).items()}
+    rows = summary(taken, peak, device_peaks(figures, after), bandwidths)
     print(write_results(Path(o.out), lines, rows, taken,
                         {'threads': o.threads, 'peak_gflops': peak,
                          'probes': [figures, after]}).split('\n\n', 1)[-1])

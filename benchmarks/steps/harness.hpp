@@ -120,7 +120,15 @@ inline double training_flops(double rows, const std::vector<index_t>& widths, bo
 struct step_facts {
   double flops = 0;       ///< 0: not well defined
   double parameters = 0;  ///< that are trained
+  double bytes = 0;  ///< read and written by passes of their own, or, `overlap`, by the products
+  double held = 0;   ///< bytes of the arrays that these go over
+  bool overlap = false;
 };
+
+/// A step of Adam reads parameters, gradients and two moments, and writes all but the gradients.
+inline step_facts with_adam(double flops, double parameters) {
+  return {flops, parameters, 7 * sizeof(float) * parameters, 4 * sizeof(float) * parameters};
+}
 
 /// Median and tenths of the seconds of all iterations, and what else is known of them.
 inline void report(benchmark::State& state, const std::vector<double>& seconds,
@@ -136,6 +144,11 @@ inline void report(benchmark::State& state, const std::vector<double>& seconds,
   }
   if (facts.parameters > 0) {
     state.counters["parameters"] = facts.parameters;
+  }
+  if (facts.bytes > 0) {
+    state.counters["bytes"] = facts.bytes;
+    state.counters["held"] = facts.held;
+    state.counters["overlap"] = facts.overlap ? 1 : 0;
   }
 }
 
@@ -257,7 +270,7 @@ void train(benchmark::State& state, Model model, const Dataset& data, vb::traini
             clock(state, seconds, warm_up));
   } catch (const enough&) {
   }
-  report(state, seconds, {flops, trained});
+  report(state, seconds, with_adam(flops, trained));
 }
 
 /// Batches of scenario data: few enough that it lies in the cache.

@@ -20,7 +20,8 @@ void gramian(benchmark::State& state, index_t tasks, index_t columns) {
   const auto rows = std::as_const(j).view();
   const vb::backend::product<float, cpu::space> group[] = {{rows, rows, g.view()}};
   const auto n = static_cast<double>(tasks);
-  time_calls(state, {n * (n + 1) * static_cast<double>(columns), 0},
+  const double bytes = n * static_cast<double>(columns) * sizeof(float);
+  time_calls(state, {n * (n + 1) * static_cast<double>(columns), 0, bytes, bytes, true},
              [&] { device.multiply(vb::backend::transposition::nt, group, false); });
 }
 
@@ -35,9 +36,8 @@ void adam(benchmark::State& state, index_t size) {
   vb::optimizer::adam::state<cpu> update(options, device, size);
   const vb::range all[] = {{0, size}};
   const vb::array_view<const float> g{gradient.data(), size};
-  time_calls(state, {0, static_cast<double>(size)},
+  time_calls(state, with_adam(0, static_cast<double>(size)),
              [&] { update.step({theta.data(), size}, g, 1.0, 1.0, all); });
-  state.counters["bytes"] = 7.0 * 4 * static_cast<double>(size);  // reads four, writes three
 }
 
 }  // namespace

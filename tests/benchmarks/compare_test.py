@@ -61,7 +61,7 @@ class Compare(unittest.TestCase):
                            '--rounds', '2', '--out', str(out))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn('No peer, since no-such-python does not start', done.stdout)
-        self.assertIn('| hard/T4 | 2 (1–3) | 50 | 50 % |', done.stdout)
+        self.assertIn('| hard/T4 | 2 (1–3) | 50 | 50 % (100) |', done.stdout)
         self.assertIn('| pcgrad | 2 |', (out / 'table.md').read_text())
         results = json.loads((out / 'results.json').read_text())
         self.assertEqual(results['peak_gflops'], 100)
@@ -80,6 +80,19 @@ class Compare(unittest.TestCase):
         found = compare.summary([entry('hard/T4'), entry('cuda/hard/T4'), entry('cuda-bf16/large')],
                                 2, device)
         self.assertEqual([r['share'] for r in found], [1 / 2, 1 / 20, 1 / 80])
+
+    def test_the_roofline_adds_or_overlaps_what_memory_takes(self):
+        levels = compare.bandwidths_of({'triad/512KiB': 100, 'triad/1GiB': 10, 'fma/512': 2}, 2)
+        self.assertEqual(levels, {2 ** 20: 100, 2 ** 31: 10})
+        step = {'flops': 4e9, 'bytes': 30e9, 'held': 2 ** 20, 'overlap': 0}
+        self.assertAlmostEqual(compare.least_time(step, 2, levels), 2.3)
+        self.assertAlmostEqual(compare.least_time(step | {'held': 2 ** 20 + 1}, 2, levels), 5)
+        self.assertAlmostEqual(compare.least_time(step | {'held': 2 ** 40}, 2, levels), 5)
+        self.assertAlmostEqual(compare.least_time(step | {'overlap': 1}, 2, levels), 2)
+        self.assertAlmostEqual(
+            compare.least_time(step | {'overlap': 1, 'held': 2 ** 30}, 2, levels), 3)
+        self.assertAlmostEqual(compare.least_time(step, 2, {}), 2)
+        self.assertIsNone(compare.least_time({'flops': None}, 2, levels))
 
     def test_ratios_are_taken_round_by_round(self):
         def entry(r, ours, peer):
