@@ -80,6 +80,25 @@ struct prefers_what_it_denies {
   }
 };
 
+// Says that it looks at the Gramian in every other step, and always does.
+struct peeks {
+  using weighting_kind = vierbein::gram_based;
+  int step = 0;
+  void reset(const std::vector<std::string>&) { step = 0; }
+  [[nodiscard]] vierbein::sight looks_at(losses) const {
+    return step % 2 == 0 ? vierbein::sight::gramian : vierbein::sight::losses;
+  }
+  void weigh(losses l, vierbein::gram_matrix g, weights w) {
+    ++step;
+    for (std::size_t t = 0; t < w.size(); ++t) {
+      const auto k = static_cast<vierbein::index_t>(t);
+      vierbein::require(!l.has(t) || std::isfinite(g(k, k)), "mutant", "task {} is not finite",
+                        t + 1);
+      w[t] = l.has(t) && g(k, k) > 1 ? 2 : 1;
+    }
+  }
+};
+
 struct throws_at_three {
   using weighting_kind = vierbein::loss_based;
   void weigh(losses l, weights w) const {
@@ -428,6 +447,7 @@ TEST_CASE("each fault is found, and nothing else") {
   finds("finite answers", check_weighting(writes_beyond{}));
   finds("unused losses", check_weighting(uses_what_it_denies{}));
   CHECK(!check_weighting(prefers_what_it_denies{}));
+  finds("unseen gradients", check_weighting(peeks{}));
   finds("not a number", check_weighting(silent{}));
   finds("not a number", check_weighting(blames_nobody{}));
   finds("not a number", check_weighting(believes_what_it_observes{}));

@@ -161,6 +161,39 @@ struct examine_batches : fixed_by_gram {
   }
 };
 
+/// Looks at less and less: gradients, the Gramian, the losses, and again.
+struct fading {
+  using weighting_kind = vb::target_based;
+  std::string target = names[0];
+  bool lies = false;
+  int step = 0;
+  [[nodiscard]] vb::sight looks_at(vb::losses) const {
+    return lies            ? vb::sight::gramian
+           : step % 3 == 0 ? vb::sight::gradients
+           : step % 3 == 1 ? vb::sight::gramian
+                           : vb::sight::losses;
+  }
+  void weigh(vb::losses l, vb::gram_matrix g, vb::step_oracle& oracle, vb::weights w) {
+    const vb::sight seen = looks_at(l);
+    CHECK(g.rows == (seen == vb::sight::losses ? 0 : 3));
+    for (index_t t = 0; t < g.rows; ++t) {
+      CHECK((l.has(static_cast<std::size_t>(t)) || g(t, t) == 0));
+    }
+    CHECK((g.rows == 0 || g(0, 0) + g(2, 2) > 0));
+    std::vector<double> steps(3, 0.01);
+    std::vector<double> products(3);
+    if (seen == vb::sight::gradients || lies) {
+      oracle.look_ahead(steps, products);
+      CHECK(products[0] != 0);
+    } else {
+      CHECK_THROWS_WITH_AS(oracle.look_ahead(steps, products), doctest::Contains("(looks_at)"),
+                           vb::error);
+    }
+    std::copy_n(weights.begin(), w.size(), w.begin());
+    ++step;
+  }
+};
+
 struct spy {
   static constexpr bool wants_gram = true;
   std::vector<double>* seen;
@@ -198,6 +231,27 @@ TEST_CASE("every way to the same weighted sum gives the same training") {
   check(model_with(vb::alignment::gate{}));
   check(model_with(vb::alignment::soft_sharing{}));
   check(model_without_hidden_layers());
+}
+
+TEST_CASE("a policy that says what it looks at is shown that, and trains the same") {
+  const auto check = [](const auto& model) {
+    auto options = few_steps();
+    options.validation_fraction = 0.3;
+    options.best = vb::best_by::last;
+    const auto expected = trained(model, options, fixed_by_losses{});
+    for (const auto way :
+         {vb::gramian_way::automatic, vb::gramian_way::jacobian, vb::gramian_way::layers}) {
+      options.gramian = way;
+      CHECK(distance(trained(model, options, fading{}), expected) < 1e-12);
+      std::vector<double> seen;  // a callback sees G all the same
+      CHECK(distance(trained(model, options, fading{}, spy{&seen}), expected) < 1e-12);
+      CHECK(!seen.empty());
+    }
+    CHECK_THROWS_WITH_AS(trained(model, options, fading{.lies = true}),
+                         doctest::Contains("(looks_at)"), vb::error);
+  };
+  check(model_with());
+  check(model_with(vb::alignment::gate{}));
 }
 
 TEST_CASE("the Gramian that a policy sees does not depend on how it is found") {
@@ -418,6 +472,11 @@ TEST_CASE("a policy whose type is hidden trains the same") {
   same(fixed_by_losses{}, vw::any<vb::loss_based>(fixed_by_losses{}));
   same(by_lengths{}, vw::any<vb::gram_based>(by_lengths{}));
   same(fixed_by_losses{}, vw::any<vb::gram_based>(fixed_by_losses{}));
+  auto options = few_steps();
+  options.validation_fraction = 0.3;
+  const vw::gcs gcs{.target = names[0]};
+  CHECK(distance(trained(model, options, gcs),
+                 trained(model, options, vw::any<vb::target_based>(gcs))) == 0);
   same(vw::excess_mtl{}, vw::any<vb::gradient_based>(vw::excess_mtl{}));
   same(vw::group_wise{by_lengths{}}, vw::any<vb::gradient_based>(vw::group_wise{by_lengths{}}));
   same(vw::modo<>{}, vw::any<vb::gram_based, 2>(vw::modo<>{}));

@@ -36,6 +36,7 @@
 //                    that names the task, unless the answer does not depend on it; one that is
 //                    observed after the step is refused likewise or leaves no trace
 //   unused losses    where it says so (uses_losses), the answer does not depend on the losses
+//   unseen gradients where it says so (looks_at), the answer does not depend on the gradients
 //   absent tasks     what stands in the place of a task that the batch has no label of changes no
 //                    other task's weight, and is never refused, nor is an epoch without its labels
 //   reset            makes the next answer the first again; a copy goes its own way; another number
@@ -127,6 +128,7 @@ class weighting_examination {
     finite_answers();
     not_a_number();
     unused_losses();
+    unseen_gradients();
     absent_tasks();
     properties();
     both_verbs();
@@ -613,6 +615,37 @@ class weighting_examination {
       return finding{
           same(with, without) ? 0.0 : 1.0,
           fmt::format("with the losses it answers {}, without {}", list(with), list(without))};
+    });
+  }
+
+  // Beside a policy that is shown all gradients, one that is shown NaN where it will not look.
+  void unseen_gradients() {
+    if (!subject_.says_what_it_sees) {
+      return;
+    }
+    run("unseen gradients", true, 0, few_examples(), [&](const weighting_example& e) {
+      const auto seeing = subject_.copy();
+      const auto blind = subject_.copy();
+      seeing->reset(e.names);
+      blind->reset(e.names);
+      weighting_example unknown = e;
+      std::fill_n(unknown.j.data(), unknown.j.size(), nan);
+      for (int k = 0; k < 3 * some_steps; ++k) {
+        const std::vector<double> with = call(*seeing, e).own();
+        std::vector<double> without;
+        try {
+          without = call(*blind, blind->spares_gramian({e.losses}) ? unknown : e).own();
+        } catch (const std::exception& x) {
+          return finding{1, fmt::format("where it does not look it throws: {}", x.what())};
+        }
+        if (!same(with, without)) {
+          return finding{1, fmt::format("with the gradients it answers {}, without {}", list(with),
+                                        list(without))};
+        }
+        seeing->observe({e.losses});
+        blind->observe({e.losses});
+      }
+      return finding{};
     });
   }
 

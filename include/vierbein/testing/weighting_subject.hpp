@@ -45,6 +45,8 @@ class weighting_subject {
   virtual bool combine(losses l, matrix_view<const float> j, std::span<float> d) = 0;
   /// combine where the policy answers weights too; false where it does not offer it.
   virtual bool combine_as_well(losses l, matrix_view<const double> j, std::span<double> d) = 0;
+  /// Whether the policy says that it will not look at the Gramian (looks_at).
+  [[nodiscard]] virtual bool spares_gramian(losses l) const = 0;
   virtual void observe(losses after) = 0;
   virtual void end_epoch(std::span<const double> mean) = 0;
   [[nodiscard]] virtual std::optional<double> objective(losses l) const = 0;
@@ -57,6 +59,7 @@ class weighting_subject {
   bool answers_weights = true;
   bool sees_gradients = true;
   bool uses_losses = true;
+  bool says_what_it_sees = false;  // looks_at
 };
 
 template <class P>
@@ -72,6 +75,7 @@ class subject_of final : public weighting_subject {
     answers_weights = LossBasedWeighting<P> || GramBasedWeighting<P>;
     sees_gradients = !LossBasedWeighting<P>;
     uses_losses = weighting::uses_losses(policy_);
+    says_what_it_sees = GramBasedWeighting<P> && requires { policy_.looks_at(losses{}); };
   }
 
   [[nodiscard]] std::unique_ptr<weighting_subject> copy() const override {
@@ -103,6 +107,9 @@ class subject_of final : public weighting_subject {
     } else {
       return false;
     }
+  }
+  [[nodiscard]] bool spares_gramian(losses l) const override {
+    return GramBasedWeighting<P> && weighting::looks_at(policy_, l) == sight::losses;
   }
   void observe(losses after) override {
     if constexpr (requires { policy_.observe(after); }) {

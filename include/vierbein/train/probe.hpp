@@ -55,6 +55,7 @@ class step_probe final : public step_oracle {
   /// A step begins at θ with the batch `rows`.
   void begin(flat_view theta, std::span<const index_t> rows, random_stream step_stream) {
     theta_ = theta;
+    gradients_ = {};
     batch_ = rows;
     step_stream_ = step_stream;
     if (next_ == rows_.batches()) {
@@ -70,6 +71,7 @@ class step_probe final : public step_oracle {
 
   development_point look_ahead(std::span<const double> c, std::span<double> products,
                                development_head head, gradient_scope scope) override {
+    require_gradients();
     require(c.size() == tasks_ && products.size() == tasks_, "weighting",
             "{} coefficients and {} products for {} tasks", c.size(), products.size(), tasks_);
     for (std::size_t t = 0; t < tasks_; ++t) {
@@ -96,6 +98,7 @@ class step_probe final : public step_oracle {
 
   void implicit(const combination& train, std::size_t terms, double eta, double relative_step,
                 std::span<double> products) override {
+    require_gradients();
     require(products.size() == tasks_, "weighting", "{} products for {} tasks", products.size(),
             tasks_);
     if (v_.view().size == 0) {
@@ -126,6 +129,12 @@ class step_probe final : public step_oracle {
   }
 
  private:
+  void require_gradients() const {
+    require(gradients_.data != nullptr, "weighting",
+            "the policy asks about gradients in a step in which, it said, it would not look at "
+            "them (looks_at)");
+  }
+
   // The gradient of L_train at the point, on the step's batch.
   void training_gradient(const combination& train) {
     tape_.bind(model_.theta().segments(), point_.view());

@@ -94,7 +94,6 @@ class weighted_sweep {
   static constexpr bool gradient_based = GradientBasedWeighting<Weighting>;
   static constexpr bool target_based = TargetBasedWeighting<Weighting>;
   static constexpr bool gram_based = GramBasedWeighting<Weighting>;
-  static constexpr bool needs_gram = GramWanted || gram_based || target_based;
 
   template <Scalar T>
   weighted_sweep(const B& backend, const parameters<T>& theta,
@@ -104,6 +103,7 @@ class weighted_sweep {
         tasks_(std::ssize(names)),
         compared_(compared_ranges(theta)),
         own_(trainable_ranges(theta, [](const std::string& name) { return !is_shared(name); })),
+        segments_(theta.segments()),
         own_unweighted_(options.own == own_gradients::unweighted),
         by_representation_(options.compare == compared_gradients::representation),
         gradient_(backend, theta.size()),
@@ -126,18 +126,12 @@ class weighted_sweep {
               "the weighting policy needs gradients whose elements mean the same in every step; "
               "those of the representation belong to the samples of a batch");
     }
-    if constexpr (needs_gram || gradient_based) {
-      jacobian_whole_ = target_based || (gram_based && batches == 1 && !by_representation_ &&
-                                         takes_jacobian(options, theta.size()));
-      if (jacobian_whole_) {
-        jacobian_ = backend::buffer<B>(backend, (tasks_ + 1) * theta.size());
-        gram_ = backend::buffer<B>(backend, tasks_ * tasks_);
-        row_weights_ = backend::buffer<B>(backend, tasks_ + 1);
-        host_row_weights_.resize(names.size() + 1);
-      } else if (!by_representation_) {
-        first_.emplace(backend, theta.segments(), theta.size(), compared_, tasks_,
-                       gradient_based || batches > 1);
+    if constexpr (gradient_based || batches > 1) {
+      if (!by_representation_) {
+        first_.emplace(backend, segments_, theta.size(), compared_, tasks_, true);
       }
+    } else if constexpr (gram_based || target_based) {
+      gram_by_rows_ = !by_representation_ && takes_jacobian(options, theta.size());
     }
     if constexpr (batches > 1) {
       second_.emplace(backend, theta.segments(), theta.size(), compared_, tasks_, true);
@@ -194,17 +188,21 @@ class weighted_sweep {
     } else if constexpr (batches > 1) {
       weigh_batches(tape, step, values, policy, *extra);
     } else {
+      [[maybe_unused]] const sight seen = weighting::looks_at(policy, values);
       if constexpr (gram_based || target_based) {
-        if (jacobian_whole_) {
-          return weigh_rows(tape, step, values, policy, extra);
+        if (seen == sight::gradients || (seen == sight::gramian && gram_by_rows_)) {
+          return weigh_rows(tape, step, values, policy, extra, seen);
         }
       }
-      if constexpr (needs_gram) {
+      if (GramWanted || seen != sight::losses) {
         find_gram(tape, step, values);
       }
       forget_weights();
+      const gram_matrix shown = seen != sight::losses ? gram() : gram_matrix{};
       if constexpr (gram_based) {
-        policy.weigh(values, gram_matrix(host_gram_.view()), weights_);
+        policy.weigh(values, shown, weights_);
+      } else if constexpr (target_based) {
+        policy.weigh(values, shown, *extra, weights_);
       } else if constexpr (LossBasedWeighting<Weighting>) {
         policy.weigh(values, weights_);
       }
@@ -300,6 +298,9 @@ class weighted_sweep {
         }
       }
     } else {
+      if (!first_) {
+        first_.emplace(backend_, segments_, gradient_.view().size, compared_, tasks_, false);
+      }
       tape.backward(present_tasks(), tasks_, *first_);
       first_->read(host_gram_.view());
     }
@@ -351,7 +352,13 @@ class weighted_sweep {
 
   template <class Extra>
   void weigh_rows(tape_type& tape, const step_losses<B>& step, losses values, Weighting& policy,
-                  [[maybe_unused]] Extra extra) {
+                  [[maybe_unused]] Extra extra, [[maybe_unused]] sight seen) {
+    if (jacobian_.view().size == 0) {
+      jacobian_ = backend::buffer<B>(backend_, (tasks_ + 1) * gradient_.view().size);
+      gram_ = backend::buffer<B>(backend_, tasks_ * tasks_);
+      row_weights_ = backend::buffer<B>(backend_, tasks_ + 1);
+      host_row_weights_.resize(names_.size() + 1);
+    }
     std::copy_n(task_seeds_.begin(), present_, seeds_.begin());
     std::size_t count = present_;
     if (step.alignment) {
@@ -364,7 +371,9 @@ class weighted_sweep {
     gram_found(values);
     forget_weights();
     if constexpr (target_based) {
-      extra->set_gradients(rows);
+      if (seen == sight::gradients) {
+        extra->set_gradients(rows);
+      }
       policy.weigh(values, gram_matrix(host_gram_.view()), *extra, weights_);
     } else if constexpr (gram_based) {
       policy.weigh(values, gram_matrix(host_gram_.view()), weights_);
@@ -550,8 +559,9 @@ class weighted_sweep {
   const std::vector<std::string>& names_;
   index_t tasks_;
   std::vector<range> compared_, own_;
+  const std::vector<segment>& segments_;
   bool own_unweighted_, by_representation_;
-  bool jacobian_whole_ = false;
+  bool gram_by_rows_ = false;  // from all tasks' gradients at once
   backend::buffer<B> gradient_;
   std::vector<double> weights_, own_weights_;
   std::vector<graph::seed<B>> seeds_, task_seeds_;

@@ -35,9 +35,9 @@ struct without_target {};
 ///                      policy's or is given, and chooses the best epoch
 ///     update_based     update_based; with a target, too
 ///
-/// A copy copies the policy. Each call costs one virtual call more; what a Kind asks of the trainer
-/// it asks whatever it holds, so a loss_based policy is dearer in an any<gram_based> than by
-/// itself. `observe` is called, and paid for, when the held policy has it.
+/// A copy copies the policy. Each call costs one virtual call more; the trainer does no more than
+/// what the held policy looks at, but for several batches, which it draws whatever it holds.
+/// `observe` is called, and paid for, when the held policy has it.
 template <class Kind, std::size_t Batches = 1>
 class any : public std::conditional_t<std::is_same_v<Kind, target_based> ||
                                           std::is_same_v<Kind, update_based>,
@@ -113,6 +113,11 @@ class any : public std::conditional_t<std::is_same_v<Kind, target_based> ||
   }
 
   [[nodiscard]] bool uses_losses() const { return policy_->uses_losses(); }
+  [[nodiscard]] sight looks_at(losses l) const
+    requires in_steps
+  {
+    return policy_->looks_at(l);
+  }
 
   void weigh(losses l, weights w)
     requires(is<loss_based>)
@@ -174,6 +179,7 @@ class any : public std::conditional_t<std::is_same_v<Kind, target_based> ||
     virtual void observe(losses after) = 0;
     [[nodiscard]] virtual bool observes() const = 0;
     [[nodiscard]] virtual bool uses_losses() const = 0;
+    [[nodiscard]] virtual sight looks_at(losses l) const = 0;
     virtual void weigh(losses l, gram_matrix g, step_oracle* oracle, weights w) = 0;
     virtual void combine(losses l, matrix_view<const float> j, std::span<float> d) = 0;
     virtual void combine(losses l, matrix_view<const double> j, std::span<double> d) = 0;
@@ -213,6 +219,7 @@ class any : public std::conditional_t<std::is_same_v<Kind, target_based> ||
       }
     }
     [[nodiscard]] bool uses_losses() const override { return weighting::uses_losses(held); }
+    [[nodiscard]] sight looks_at(losses l) const override { return weighting::looks_at(held, l); }
     void weigh([[maybe_unused]] losses l, [[maybe_unused]] gram_matrix g,
                [[maybe_unused]] step_oracle* oracle, [[maybe_unused]] weights w) override {
       if constexpr (TargetBasedWeighting<P>) {

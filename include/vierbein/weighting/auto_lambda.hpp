@@ -55,9 +55,13 @@ struct auto_lambda {
     count = 0;
   }
 
+  /// Between its moves at nothing but which tasks are present.
+  [[nodiscard]] sight looks_at(losses) const { return moves() ? sight::gradients : sight::losses; }
+
   void weigh(losses l, gram_matrix g, step_oracle& oracle, weights w) {
-    tasks.require_gradients(l, g, "weighting::auto_lambda");
-    if (count++ % every == 0 && tasks.size() > 1) {
+    tasks.require_count(l, "weighting::auto_lambda");
+    if (moves()) {
+      tasks.require_gradients(l, g, "weighting::auto_lambda");
       for (std::size_t t = 0; t < tasks.size(); ++t) {
         steps[t] = l.has(t) ? look_ahead * lambda[t] : 0.0;
       }
@@ -70,8 +74,12 @@ struct auto_lambda {
         }
       }
     }
+    ++count;
     std::copy(lambda.begin(), lambda.end(), w.begin());
   }
+
+ private:
+  [[nodiscard]] bool moves() const { return count % every == 0 && tasks.size() > 1; }
 };
 
 }  // namespace vierbein::weighting

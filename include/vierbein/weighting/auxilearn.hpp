@@ -82,19 +82,25 @@ struct auxilearn {
     count = 0;
   }
 
+  /// Between its moves at the losses alone.
+  [[nodiscard]] sight looks_at(losses) const { return moves() ? sight::gradients : sight::losses; }
+
   void weigh(losses l, gram_matrix g, step_oracle& oracle, weights w) {
     tasks.require_losses(l, "weighting::auxilearn");
-    tasks.require_gradients(l, g, "weighting::auxilearn");
-    if (count++ % every == 0 && tasks.size() > 1) {
+    if (moves()) {
+      tasks.require_gradients(l, g, "weighting::auxilearn");
       oracle.implicit([this](losses at, weights slopes) { combine(at, slopes); }, terms, eta,
                       relative_step, products);
       tasks.require_products(l, products, "weighting::auxilearn");
       move(l);
     }
+    ++count;
     combine(l, w);
   }
 
  private:
+  [[nodiscard]] bool moves() const { return count % every == 0 && tasks.size() > 1; }
+
   [[nodiscard]] std::size_t row(std::size_t unit) const { return unit * tasks.size(); }  // of U
   [[nodiscard]] std::size_t bias(std::size_t unit) const { return row(hidden) + unit; }  // of b
   [[nodiscard]] std::size_t out(std::size_t unit) const { return bias(hidden) + unit; }  // of v

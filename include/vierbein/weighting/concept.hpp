@@ -53,6 +53,12 @@
 //     static constexpr bool uses_losses = false    of a loss_based policy that looks only at which
 //                                                  tasks are present: losses are then NaN, and a
 //                                                  step waits for a device once and not twice
+//     sight looks_at(losses) const                 what it looks at in the step that begins with
+//                                                  these losses, where only the running program
+//                                                  knows that it is less than its kind says:
+//                                                  losses, gramian or gradients. What it does not
+//                                                  look at is spared: the matrix is then without
+//                                                  rows, and the oracle refuses
 //     bool observes() const                        whether `observe` is wanted, where only the
 //                                                  running program knows
 //     std::size_t iterations() const               of the solver, in the last step: for the
@@ -133,6 +139,20 @@ template <class P>
     return P::uses_losses;
   } else {
     return true;
+  }
+}
+
+/// What a policy looks at in a step with these losses: what its kind says, unless it says less.
+template <class P>
+[[nodiscard]] sight looks_at([[maybe_unused]] const P& policy, [[maybe_unused]] losses l) {
+  if constexpr (requires { policy.looks_at(l); }) {
+    return policy.looks_at(l);
+  } else if constexpr (std::is_same_v<typename P::weighting_kind, loss_based>) {
+    return sight::losses;
+  } else if constexpr (std::is_same_v<typename P::weighting_kind, gram_based>) {
+    return sight::gramian;
+  } else {
+    return sight::gradients;
   }
 }
 

@@ -53,15 +53,22 @@ struct diw {
     count = 0;
   }
 
+  /// Between its moves at nothing but which tasks are present.
+  [[nodiscard]] sight looks_at(losses) const { return moves() ? sight::gradients : sight::losses; }
+
   void weigh(losses l, gram_matrix g, step_oracle& oracle, weights w) {
-    tasks.require_gradients(l, g, "weighting::diw");
-    if (count++ % every == 0 && tasks.size() > 1) {
+    tasks.require_count(l, "weighting::diw");
+    if (moves()) {
+      tasks.require_gradients(l, g, "weighting::diw");
       move(l, g, oracle);
     }
+    ++count;
     std::copy(value.begin(), value.end(), w.begin());
   }
 
  private:
+  [[nodiscard]] bool moves() const { return count % every == 0 && tasks.size() > 1; }
+
   void move(losses l, gram_matrix g, step_oracle& oracle) {
     for (std::size_t t = 0; t < tasks.size(); ++t) {
       steps[t] = l.has(t) ? look_ahead * value[t] : 0.0;

@@ -14,8 +14,9 @@
 namespace vierbein::weighting {
 
 /// Asks `policy` in the first step and in every `steps`-th after it; in between its last weights
-/// stand. It is asked out of turn where the batch has labels of a task that its last answer was
-/// without. `observe` reaches it only after a step in which it was asked.
+/// stand, and a step costs what it costs without a policy. It is asked out of turn where the batch
+/// has labels of a task that its last answer was without. `observe` reaches it only after a step in
+/// which it was asked.
 template <class Policy>
 struct every {
   static_assert(StepWeighting<Policy>, "every wraps a policy of the kind loss_based or gram_based");
@@ -43,10 +44,14 @@ struct every {
     weighting::reset(policy, names);
   }
 
+  [[nodiscard]] sight looks_at(losses l) const {
+    return due(l) ? weighting::looks_at(policy, l) : sight::losses;
+  }
+
   void weigh(losses l, weights w)
     requires LossBasedWeighting<Policy>
   {
-    if (due(l)) {
+    if (turn(l)) {
       policy.weigh(l, w);
       keep(l, w);
     }
@@ -55,7 +60,7 @@ struct every {
   void weigh(losses l, gram_matrix g, weights w)
     requires GramBasedWeighting<Policy>
   {
-    if (due(l)) {
+    if (turn(l)) {
       policy.weigh(l, g, w);
       keep(l, w);
     }
@@ -89,16 +94,21 @@ struct every {
     asked = false;
   }
 
-  bool due(losses l) {
+  [[nodiscard]] bool due(losses l) const {
+    bool yes = age == 0 || last.size() != l.size();
+    for (std::size_t t = 0; t < l.size() && !yes; ++t) {
+      yes = l.has(t) && known[t] == 0;
+    }
+    return yes;
+  }
+
+  bool turn(losses l) {
     if (last.empty()) {
       begin(l.size());
     }
     require(last.size() == l.size(), "weighting::every",
             "made for {} tasks, but given {} losses; call reset", last.size(), l.size());
-    asked = age == 0;
-    for (std::size_t t = 0; t < l.size(); ++t) {
-      asked = asked || (l.has(t) && known[t] == 0);
-    }
+    asked = due(l);
     age = asked ? 1 : age + 1;
     age = age == std::max<std::size_t>(steps, 1) ? 0 : age;
     return asked;

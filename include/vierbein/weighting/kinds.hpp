@@ -17,6 +17,10 @@ struct gradient_based {};  ///< combine(losses, jacobian, direction), element by
 struct target_based {};    ///< weigh(losses, gram, step_oracle, weights)
 struct update_based {};    ///< plan(round_plan), combine(update_oracle, alpha): between rounds
 
+/// What a policy looks at in a step, each with all before it. The gradients are those of all tasks
+/// and all parameters, about which a step_oracle can be asked.
+enum class sight { losses, gramian, gradients };
+
 /// The losses of one batch, one a task, in the order of the tasks. A task that has no label in the
 /// batch is absent: its value is 0 and its weight has no effect.
 struct losses {

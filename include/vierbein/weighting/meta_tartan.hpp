@@ -56,9 +56,13 @@ struct meta_tartan {
     count = 0;
   }
 
+  /// Between its moves at nothing but which tasks are present.
+  [[nodiscard]] sight looks_at(losses) const { return moves() ? sight::gradients : sight::losses; }
+
   void weigh(losses l, gram_matrix g, step_oracle& oracle, weights w) {
-    tasks.require_gradients(l, g, "weighting::meta_tartan");
-    if (count++ % every == 0 && tasks.size() > 1) {
+    tasks.require_count(l, "weighting::meta_tartan");
+    if (moves()) {
+      tasks.require_gradients(l, g, "weighting::meta_tartan");
       for (std::size_t t = 0; t < tasks.size(); ++t) {
         steps[t] = l.has(t) ? look_ahead * value[t] : 0.0;
       }
@@ -71,10 +75,13 @@ struct meta_tartan {
       }
       softmax();
     }
+    ++count;
     std::copy(value.begin(), value.end(), w.begin());
   }
 
  private:
+  [[nodiscard]] bool moves() const { return count % every == 0 && tasks.size() > 1; }
+
   void softmax() {
     const double largest = *std::max_element(omega.begin(), omega.end());
     double sum = 0;

@@ -50,6 +50,8 @@ struct moving_average {
     weighting::reset(policy, names);
   }
 
+  [[nodiscard]] sight looks_at(losses l) const { return weighting::looks_at(policy, l); }
+
   void weigh(losses l, weights w)
     requires LossBasedWeighting<Policy>
   {

@@ -45,6 +45,8 @@ struct scale_to_mean {
 
   void reset(const std::vector<std::string>& names) { weighting::reset(policy, names); }
 
+  [[nodiscard]] sight looks_at(losses l) const { return weighting::looks_at(policy, l); }
+
   void weigh(losses l, weights w)
     requires LossBasedWeighting<Policy>
   {
