@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -72,6 +74,25 @@ void check(B backend, const Model& model, const Dataset& data, std::vector<index
     const index_t size = s.model.theta().size();
     matrix<T> j(count, size);
     s.tape.backward(seeds, j.view());
+    // The same by tasks: with owners of what the tasks own it is merged where the Gramian is.
+    const auto owners = vb::detail::owners_of(s.model.theta().segments(), s.tasks.names);
+    for (const bool owned : {true, false}) {
+      const std::vector<index_t> nobody(owners.size(), -1);
+      matrix<T> rows_of_tasks(count, size, T(7));
+      s.tape.backward(seeds, count, owned ? owners : nobody, rows_of_tasks.view());
+      CHECK(s.tape.was_merged() == (owned && merged));
+      double worst = 0;
+      for (index_t t = 0; t < count; ++t) {
+        double length = 0;
+        double apart = 0;
+        for (index_t k = 0; k < size; ++k) {
+          length = std::hypot(length, double{j(t, k)});
+          apart = std::hypot(apart, double{rows_of_tasks(t, k)} - double{j(t, k)});
+        }
+        worst = std::max(worst, length > 0 ? apart / length : apart);
+      }
+      CHECK(worst <= tolerance);
+    }
     const auto compared = vb::detail::compared_ranges(s.model.theta());
     const auto g_of = [&](std::size_t a, std::size_t b) {
       double total = 0;

@@ -272,6 +272,28 @@ class tape {
     sweep(seeds, stop);
   }
 
+  /// The gradients of several tasks' losses: row seeds[i].row of `out` (tasks, length of θ) is
+  /// assigned that of seed i, with weight 1, and other rows 0. `owners` names the task that each
+  /// segment serves alone, or says -1: what lies between the losses and the operations that part
+  /// the tasks is then swept for all of them at once.
+  void backward(std::span<const seed<B>> seeds, index_t tasks, std::span<const index_t> owners,
+                view out) {
+    require(out.cols == theta_.size && out.rows == tasks, "tape",
+            "gradients of {} x {} for {} tasks and {} parameters", out.rows, out.cols, tasks,
+            theta_.size);
+    destination_ = out;
+    backend_.fill(out, scalar{0});
+    const auto rows = objects_.template make_span<index_t>(std::ssize(seeds));
+    for (std::size_t i = 0; i < seeds.size(); ++i) {
+      rows[i] = seeds[i].row;
+    }
+    row_of_slab_ = rows;
+    owners_ = owners;
+    mark_tasks(seeds, tasks, {});
+    sweep(seeds, {});
+    row_of_slab_ = owners_ = {};
+  }
+
   /// The gradients of several tasks' losses over the parameters that `sink` compares: see
   /// graph/gramian.hpp. Seed i is of slab i and task seeds[i].row among `tasks`; weights are 1.
   void backward(std::span<const seed<B>> seeds, index_t tasks, gramian<B>& sink) {
@@ -483,9 +505,14 @@ class tape {
         node& x = nodes_[static_cast<std::size_t>(n.inputs[k])];
         if (x.segment >= 0) {
           x.first_user = static_cast<std::int32_t>(i);
-          if (n.merged && wants_parameter(x.segment)) {
+          const bool own = n.merged && wants_parameter(x.segment);
+          if (own && owner_of(x) < 0) {
             return false;
           }
+          if (x.last_slab > x.first_slab && x.merged != own) {
+            return false;
+          }
+          x.merged = own;
           widen(x, n.first_slab, n.last_slab);
           continue;
         }
@@ -528,7 +555,7 @@ class tape {
   void sweep(std::span<const seed<B>> seeds, var stop) {
     for (std::size_t i = 0; i < seeds.size(); ++i) {
       const seed<B>& s = seeds[i];
-      const bool of_task = sink_ != nullptr || no_parameters_;
+      const bool of_task = sink_ != nullptr || no_parameters_ || !row_of_slab_.empty();
       const index_t slab = at(s.loss).merged ? 0 : (of_task ? static_cast<index_t>(i) : s.row);
       if (const auto d = gradient(s.loss, slab)) {
         if (!d.accumulate) {
@@ -601,8 +628,16 @@ class tape {
   }
 
   view parameter_gradient(const node& n, index_t slab) const {
-    return {destination_.data + slab * destination_.stride + n.parameter_offset, n.value.rows,
+    const index_t row = n.merged               ? owner_of(n)
+                        : row_of_slab_.empty() ? slab
+                                               : row_of_slab_[static_cast<std::size_t>(slab)];
+    return {destination_.data + row * destination_.stride + n.parameter_offset, n.value.rows,
             n.value.cols};
+  }
+
+  // The task that a parameter serves alone, or -1.
+  [[nodiscard]] index_t owner_of(const node& parameter) const {
+    return owners_.empty() ? -1 : owners_[static_cast<std::size_t>(parameter.segment)];
   }
 
   const_view scalar_constant(double v) {
@@ -623,9 +658,11 @@ class tape {
   arena<host_memory> objects_;
   std::vector<std::pair<std::span<const std::int32_t>, std::int32_t*>> uploaded_;
   view destination_{};
-  gramian<B>* sink_ = nullptr;        // while it receives the parameters' gradients
-  bool no_parameters_ = false;        // while they are not wanted
-  std::span<const index_t> slab_of_;  // of a task, while slabs are merged
+  gramian<B>* sink_ = nullptr;            // while it receives the parameters' gradients
+  bool no_parameters_ = false;            // while they are not wanted
+  std::span<const index_t> owners_;       // of segments, and
+  std::span<const index_t> row_of_slab_;  // rows of destination_, while tasks have one each
+  std::span<const index_t> slab_of_;      // of a task, while slabs are merged
   std::span<const index_t> parting_;
 };
 

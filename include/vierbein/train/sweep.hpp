@@ -70,6 +70,24 @@ std::vector<range> compared_ranges(const parameters<T>& theta) {
   return shared.empty() ? trainable_ranges(theta) : shared;
 }
 
+/// The task that each segment serves alone, by its name; -1 where there is none.
+inline std::vector<index_t> owners_of(const std::vector<segment>& segments,
+                                      const std::vector<std::string>& tasks) {
+  std::vector<index_t> owners;
+  for (const segment& s : segments) {
+    index_t owner = -1;
+    index_t count = 0;
+    for (std::size_t t = 0; t < tasks.size(); ++t) {
+      if (s.name.starts_with("task/" + tasks[t] + "/")) {
+        owner = static_cast<index_t>(t);
+        ++count;
+      }
+    }
+    owners.push_back(count == 1 ? owner : -1);  // of "a" and "a/b" nothing is certain
+  }
+  return owners;
+}
+
 /// For weighting policies that ask the trainer for nothing beyond a step.
 inline constexpr std::nullptr_t no_probe = nullptr;
 
@@ -104,6 +122,7 @@ class weighted_sweep {
         compared_(compared_ranges(theta)),
         own_(trainable_ranges(theta, [](const std::string& name) { return !is_shared(name); })),
         segments_(theta.segments()),
+        owners_(owners_of(theta.segments(), names)),
         own_unweighted_(options.own == own_gradients::unweighted),
         by_representation_(options.compare == compared_gradients::representation),
         gradient_(backend, theta.size()),
@@ -359,14 +378,15 @@ class weighted_sweep {
       row_weights_ = backend::buffer<B>(backend_, tasks_ + 1);
       host_row_weights_.resize(names_.size() + 1);
     }
-    std::copy_n(task_seeds_.begin(), present_, seeds_.begin());
-    std::size_t count = present_;
-    if (step.alignment) {
-      seeds_[count++] = {step.alignment, 1.0, tasks_};
-    }
     const rows_view j(jacobian_.view().data, tasks_ + 1, gradient_.view().size);
-    tape.backward(std::span(seeds_).first(count), j);
     const auto rows = j.row_range(0, tasks_);
+    tape.backward(present_tasks(), tasks_, owners_, rows);
+    if (step.alignment) {
+      seeds_[0] = {step.alignment, 1.0, 0};
+      tape.backward(std::span(seeds_).first(1), j.row_range(tasks_, 1));
+    } else {
+      backend_.fill(j.row_range(tasks_, 1), scalar{0});
+    }
     product_of_rows(rows, rows);
     gram_found(values);
     forget_weights();
@@ -560,6 +580,7 @@ class weighted_sweep {
   index_t tasks_;
   std::vector<range> compared_, own_;
   const std::vector<segment>& segments_;
+  std::vector<index_t> owners_;  // of the segments
   bool own_unweighted_, by_representation_;
   bool gram_by_rows_ = false;  // from all tasks' gradients at once
   backend::buffer<B> gradient_;

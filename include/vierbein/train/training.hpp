@@ -33,8 +33,7 @@ enum class compared_gradients { shared_parameters, representation };
 enum class own_gradients { weighted, unweighted };
 
 /// How the Gramian of gradients is found. The results differ by rounding.
-///   jacobian   all tasks' gradients of all parameters at once: memory (T + 1) P and T² blocks of
-///              cotangents in the tasks' modules; one sweep
+///   jacobian   all tasks' gradients of all parameters at once: memory (T + 1) P; one sweep
 ///   layers     added up layer by layer (graph/gramian.hpp): no memory for gradients but one
 ///              panel's; the direction takes a second sweep
 ///   automatic  jacobian where the tasks share no trunk, or are two with few parameters; else
