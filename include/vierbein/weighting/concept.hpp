@@ -77,6 +77,7 @@
 // Members need not be const: a policy may remember; then a copy remembers on its own.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <span>
@@ -103,6 +104,10 @@ concept ObserveFits = !requires { &P::observe; } || requires(P& p, losses l) { p
 template <class P>
 concept EndEpochFits =
     !requires { &P::end_epoch; } || requires(P& p, std::span<const double> m) { p.end_epoch(m); };
+template <class P>
+concept LooksAtFits = !requires { &P::looks_at; } || requires(const P& p, losses l) {
+  { p.looks_at(l) } -> std::same_as<sight>;
+};
 
 /// A policy that wants the losses of the same batch after the step.
 template <class P>
@@ -145,14 +150,14 @@ template <class P>
 /// What a policy looks at in a step with these losses: what its kind says, unless it says less.
 template <class P>
 [[nodiscard]] sight looks_at([[maybe_unused]] const P& policy, [[maybe_unused]] losses l) {
+  using kind = typename P::weighting_kind;
+  constexpr sight most = std::is_same_v<kind, loss_based>   ? sight::losses
+                         : std::is_same_v<kind, gram_based> ? sight::gramian
+                                                            : sight::gradients;
   if constexpr (requires { policy.looks_at(l); }) {
-    return policy.looks_at(l);
-  } else if constexpr (std::is_same_v<typename P::weighting_kind, loss_based>) {
-    return sight::losses;
-  } else if constexpr (std::is_same_v<typename P::weighting_kind, gram_based>) {
-    return sight::gramian;
+    return std::min(most, policy.looks_at(l));
   } else {
-    return sight::gradients;
+    return most;
   }
 }
 
@@ -259,7 +264,7 @@ concept WeightingPolicy =
     (LossBasedWeighting<P> || GramBasedWeighting<P> || GradientBasedWeighting<P> ||
      TargetBasedWeighting<P> || UpdateBasedWeighting<P>) &&
     weighting::ResetFits<P> && weighting::ObserveFits<P> && weighting::EndEpochFits<P> &&
-    weighting::NeedsServed<P> && std::copy_constructible<P>;
+    weighting::LooksAtFits<P> && weighting::NeedsServed<P> && std::copy_constructible<P>;
 
 namespace weighting {
 
@@ -306,6 +311,9 @@ consteval void require_policy() {
     static_assert(EndEpochFits<P>,
                   "`end_epoch` of a weighting policy must be "
                   "`void end_epoch(std::span<const double>)`");
+    static_assert(LooksAtFits<P>,
+                  "`looks_at` of a weighting policy must be "
+                  "`vierbein::sight looks_at(vierbein::losses) const`");
     static_assert(gram_batches<P> >= 1 && gram_batches<P> <= 3,
                   "`gram_batches` of a weighting policy must be 1, 2 or 3");
     static_assert(gram_batches<P> == 1 || std::is_same_v<kind, gram_based>,
