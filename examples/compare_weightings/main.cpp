@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -66,6 +67,12 @@ void add_options(CLI::App& app, settings& s, std::optional<int>& threads) {
                "differ, all other settings must be those of the results");
 }
 
+/// Equal weights, with gradients that are looked at so that they can be drawn.
+struct watched_equal {
+  using weighting_kind = vb::gram_based;
+  void weigh(vb::losses, vb::gram_matrix, vb::weights w) const { std::ranges::fill(w, 1.0); }
+};
+
 bool compare(const settings& s) {
   const vb::interrupt_guard guard;  // one interrupt stops everything, not one training
   const auto tasks = s.data == "molecules" ? make_molecule_problem(s) : make_fashion_problem(s);
@@ -86,7 +93,7 @@ bool compare(const settings& s) {
   if (!s.cosines.empty() && !vb::interrupted()) {
     auto policy = *examples::find_policy(s.cosines, s.target);
     if (s.cosines == "equal") {
-      policy = examples::gram_policy(vb::weighting::equal{});
+      policy = examples::gram_policy(watched_equal{});
     }
     vb::training_course course;
     tasks->train("cosines, " + s.cosines, std::move(policy), s.first_seed, &course);
